@@ -163,9 +163,7 @@ class LocalProvider:
     def create_volume(self, spec: VolumeSpec) -> Outcome[Volume]:
         rules.check_volume(spec, self.capabilities)
         with self._locked():
-            found = [
-                self._volume(marker) for marker in self._volumes() if spec.key.is_on(_key(marker).labels())
-            ]
+            found = [self._volume(marker) for marker in self._volumes() if spec.key.is_on(_key(marker).labels())]
             return idempotent.create_once(
                 found=found, differences=lambda volume: "", create=lambda: self._new_volume(spec), resume=Outcome
             )
@@ -176,7 +174,7 @@ class LocalProvider:
             "environment_id": spec.key.environment_id, "name": spec.key.name, "size_gb": spec.size_gb,
             "server_id": None, "created_at": datetime.now(UTC).isoformat(),
         }  # fmt: skip
-            unfinished = self._root / f".{marker['id']}"
+        unfinished = self._root / f".{marker['id']}"
         unfinished.mkdir(mode=0o755)
         _write_atomically(unfinished / MARKER, json.dumps(marker))
         unfinished.rename(self._root / marker["id"])
