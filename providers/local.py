@@ -3,7 +3,7 @@
 Nothing is bought here, so nothing takes time; but sizes, locations and attachments are refused as a cloud refuses them,
 so that their errors can be met on a laptop. A volume's size is recorded and not enforced.
 
-Options: `agent_state_dir` (where the node's agent waits for `enrolment.json`), `volumes_dir` (the volumes, and this
+Options: `node_dir` (where the node's agent waits for `enrolment.json`), `volumes_dir` (the volumes, and this
 provider's own record in `server.json`), `poll_seconds`.
 """
 
@@ -24,6 +24,7 @@ from typing import Any
 
 from providers import idempotent, rules
 from providers.errors import InvalidRequest, NameTaken, NotFound, PreconditionFailed, Unavailable
+from providers.options import read as read_options
 from providers.ports import (
     GB,
     Capabilities,
@@ -77,12 +78,12 @@ class LocalProvider:
     """Every method holds a file lock, so that web and workers see one order of events."""
 
     def __init__(self, options: Mapping[str, Any], credentials: Mapping[str, str] | None = None) -> None:
-        missing = [name for name in ("agent_state_dir", "volumes_dir") if not options.get(name)]
+        missing = [name for name in ("node_dir", "volumes_dir") if not options.get(name)]
         if missing:
             raise InvalidRequest(
                 "The local provider lacks options: " + ", ".join(missing), fields=dict.fromkeys(missing, "not given")
             )
-        self._agent_state_dir = Path(options["agent_state_dir"])
+        self._node_dir = Path(options["node_dir"])
         self._root = Path(options["volumes_dir"])
 
     @property
@@ -128,7 +129,7 @@ class LocalProvider:
 
     def _keep(self, machine: _Machine, spec: ServerSpec) -> _Machine:
         """Hand over first, record second: who dies between them hands over again, which changes nothing."""
-        _write_atomically(self._agent_state_dir / ENROLMENT, spec.user_data, directory_mode=0o700)
+        _write_atomically(self._node_dir / ENROLMENT, spec.user_data, directory_mode=0o700)
         record = {name: getattr(machine, name) for name in _Machine.__slots__}
         record["enrolment_sha256"] = _sha256(spec.user_data)
         _write_atomically(self._record_path, json.dumps(record))
@@ -151,7 +152,7 @@ class LocalProvider:
             machine = self._machine()
             if machine is None or machine.id != id:
                 return None
-            (self._agent_state_dir / ENROLMENT).unlink(missing_ok=True)
+            (self._node_dir / ENROLMENT).unlink(missing_ok=True)
             for volume in self._volumes():
                 if volume["server_id"] == id:
                     self._write_marker(volume | {"server_id": None})
@@ -242,7 +243,7 @@ class LocalProvider:
     def check(self) -> tuple[Finding, ...]:
         return (
             Finding("credentials", Verdict.OK, "none are needed"),
-            _writable("agent state directory", self._agent_state_dir),
+            _writable("agent state directory", self._node_dir),
             _writable("volumes", self._root),
         )
 

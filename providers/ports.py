@@ -173,7 +173,7 @@ class Volume:
     device_path: str | None = None
     """The device on the node (a by-id link); None where there is no device, then `directory` says what to bind."""
     device_serial: str | None = None
-    """What the node must find as the device's serial before it believes the path."""
+    """What the node must find as the device's serial (udev's ID_SERIAL) before it believes the path."""
     directory: str | None = None
     formatted: bool = False
     """Whether the provider put a file system on it."""
@@ -340,7 +340,7 @@ class ComputeProvider(Protocol):
         ...
 
     def resize_volume(self, volume_id: str, size_gb: int) -> Outcome[Volume]:
-        """Grow to at least `size_gb`; that large already is success, smaller is InvalidRequest."""
+        """Grow to `size_gb`; that size already is success without a write, smaller is InvalidRequest."""
         ...
 
     def delete_volume(self, volume_id: str) -> Operation | None:
