@@ -51,16 +51,6 @@ class Outcome:
     timings_ms: Mapping[str, int] = field(default_factory=dict)
 
 
-class Cancelled(Protocol):
-    """What an apply looks at between steps and while it waits: `threading.Event`, or what looks like one."""
-
-    def is_set(self) -> bool:
-        """Whether to revert instead of going on. True too once the apply's deadline has passed."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for it for so many seconds at most; the answer of `is_set` afterwards."""
-
-
 class Cancellation:
     """Cancel by order or by deadline; `code` says which, for the outcome (`apply.cancelled`, `apply.deadline`)."""
 
@@ -87,7 +77,8 @@ class Engine(Protocol):
     """Carries out verified payloads that the store holds. One call at a time per environment; the loop sees to that.
 
     Payloads are read from the store (`Store.release(environment_id, seq)`), verified again by nobody: the loop verified
-    the bytes and wrote them. No method raises for what went wrong in an apply: that is an Outcome.
+    the bytes and wrote them. No method raises for what went wrong in an apply: that is an Outcome. The loop records
+    each Outcome as `receipt.json` beside the payload, so a journal without one beside it is unfinished business.
     """
 
     def apply(self, environment_id: str, seq: int, *, cancel: Cancellation, report: Report) -> Outcome:

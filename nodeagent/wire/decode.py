@@ -102,7 +102,7 @@ def decode(cls: type[Message], raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES
     Raises WireError with the code `wire.size`, `wire.encoding`, `wire.syntax`, `wire.duplicate`, `wire.members`,
     `wire.type`, `wire.value` or `wire.base64`; never with anything of what the bytes said.
     """
-    return typing.cast(Message, _read(cls, load(raw, max_bytes=max_bytes), ""))
+    return typing.cast(Message, read(cls, load(raw, max_bytes=max_bytes), ""))
 
 
 def load(raw: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES) -> Any:
@@ -155,8 +155,8 @@ def _no_float(_: str) -> float:
     raise WireError("wire.type", "A number is not an integer")
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
-    """One value of the type that an annotation names."""
+def read(kind: Any, value: Any, where: str = "") -> Any:
+    """One loaded JSON value as the type that an annotation names. Raises WireError as `decode` does."""
     if where.count("/") > MAX_DEPTH:
         raise WireError("wire.value", "The message is too deep", where)
     origin = typing.get_origin(kind)
@@ -177,7 +177,7 @@ def _read_message(cls: type, value: Any, where: str) -> Any:
         # Unknown names are not repeated: they come from outside.
         problem = f"Members are missing: {', '.join(missing)}" if missing else "There are unknown members"
         raise WireError("wire.members", problem, where)
-    return cls(**{name: _read(kind, value[name], f"{where}/{name}") for name, kind in fields.items()})
+    return cls(**{name: read(kind, value[name], f"{where}/{name}") for name, kind in fields.items()})
 
 
 @functools.cache
@@ -213,7 +213,7 @@ def _read_none(_: Any, value: Any, where: str) -> None:
 
 def _read_annotated(kind: Any, value: Any, where: str) -> Any:
     base, *limits = typing.get_args(kind)
-    answer = _read(base, value, where)
+    answer = read(base, value, where)
     for limit in limits:
         problem = limit.problem(answer)
         if problem is not None:
@@ -223,7 +223,7 @@ def _read_annotated(kind: Any, value: Any, where: str) -> Any:
 
 def _read_optional(kind: Any, value: Any, where: str) -> Any:
     present = [option for option in typing.get_args(kind) if option is not types.NoneType]
-    return None if value is None else _read(present[0], value, where)
+    return None if value is None else read(present[0], value, where)
 
 
 def _read_literal(kind: Any, value: Any, where: str) -> Any:
@@ -237,14 +237,14 @@ def _read_array(kind: Any, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
         raise WireError("wire.type", "An array is expected", where)
     member = typing.get_args(kind)[0]
-    return tuple(_read(member, each, f"{where}/{index}") for index, each in enumerate(value))
+    return tuple(read(member, each, f"{where}/{index}") for index, each in enumerate(value))
 
 
 def _read_mapping(kind: Any, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise WireError("wire.type", "An object is expected", where)
     name, member = typing.get_args(kind)
-    return {_read(name, key, where): _read(member, each, f"{where}/*") for key, each in value.items()}
+    return {read(name, key, where): read(member, each, f"{where}/*") for key, each in value.items()}
 
 
 _Reader = Callable[[Any, Any, str], Any]

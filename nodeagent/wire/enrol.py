@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import nacl.exceptions
@@ -14,13 +14,14 @@ from .decode import UUID, Count, Items, Key, Ordinal, Signature, Text
 from .errors import RequestError
 
 MAX_ENROL_BYTES = 16_384
+Token = Annotated[str, Text(256, r"[A-Za-z0-9_=+/.-]{32,256}")]
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolRequest:
     """The body of `POST /enrol`. Same token and keys again: same answer. Same token, other keys: refused."""
 
-    token: Annotated[str, Text(256, r"[A-Za-z0-9_=+/.-]{32,256}")]
+    token: Token = field(repr=False)
     ed25519_public: Key
     x25519_public: Key
     boot_id: Annotated[str, Text(64, r"[A-Za-z0-9-]{1,64}")]

@@ -38,7 +38,7 @@ class EnvelopeSignature:
 class Envelope:
     """`{"payloadType", "payload", "signatures": [{"keyid", "sig"}]}`; the payload is base64."""
 
-    payloadType: Annotated[str, Text(128)]  # the names are those of DSSE
+    payloadType: Annotated[str, Text(128)]  # noqa: N815  DSSE has it so
     payload: Annotated[str, Text(MAX_ENVELOPE_BYTES)]
     signatures: tuple[EnvelopeSignature, ...]
 
