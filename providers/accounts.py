@@ -1,5 +1,6 @@
 """Accounts at providers: making, checking, pausing and lifting the pause. The only writer of ProviderAccount."""
 
+# ruff: noqa: N818 - each is named for what happened, as in providers.errors.
 from __future__ import annotations
 
 import json
@@ -70,12 +71,12 @@ def create(
             f"{name!r} cannot name an account", fields={"name": "1 to 64 of a-z, 0-9 and -, no - at the ends"}
         )
     registry.configured(slug, options=options, credentials=credentials)
-    id = uuid4()
-    sealed = sealer.seal(json.dumps(dict(credentials)).encode(), bound_to=_bound_to(id))
+    account_id = uuid4()
+    sealed = sealer.seal(json.dumps(dict(credentials)).encode(), bound_to=_bound_to(account_id))
     try:
         with transaction.atomic():
             return ProviderAccount.objects.create(
-                id=id, name=name, slug=slug, options=dict(options), credentials=sealed
+                id=account_id, name=name, slug=slug, options=dict(options), credentials=sealed
             )
     except IntegrityError as error:
         raise AccountExists(f"There is an account {name!r} already") from error
@@ -134,5 +135,5 @@ def _provider(account: ProviderAccount, sealer: Sealer) -> ComputeProvider:
     return registry.configured(account.slug, options=account.options, credentials=json.loads(opened))
 
 
-def _bound_to(id: UUID) -> bytes:
-    return b"provider-account:" + id.bytes
+def _bound_to(account_id: UUID) -> bytes:
+    return b"provider-account:" + account_id.bytes

@@ -1,5 +1,6 @@
 """What can go wrong at a provider, by what the caller should do about it."""
 
+# ruff: noqa: N818 - each is named for what happened; the base alone ends in Error.
 from __future__ import annotations
 
 import re
@@ -15,7 +16,7 @@ _MESSAGE_MAX_LENGTH = 500
 
 
 def redacted(message: str, secrets: tuple[str, ...] = ()) -> str:
-    """The message in one line of at most 500 characters, without credentials: the known ones and what looks like one."""
+    """The message in one line of at most 500 characters, without the known credentials and what looks like one."""
     for secret in secrets:
         if secret:
             message = message.replace(secret, "[redacted]")
@@ -107,7 +108,7 @@ class InvalidRequest(ProviderError):
 
 
 class PreconditionFailed(ProviderError):
-    """The resource is in a state that forbids this. `in_use_by` is the server that has the volume, where that is why."""
+    """The resource is in a state that forbids this. `in_use_by`: the server that has the volume, where that is why."""
 
     code = "provider.precondition"
     cure = (

@@ -1,7 +1,7 @@
 """Creating exactly once where a provider cannot promise it: look for the key first, adopt what is ours, never guess.
 
-Whoever calls has claimed the resource's row (one caller at a time, and no transaction open over the network), so that two
-resources of one key come from a foreign hand or from a lost answer only.
+Whoever calls has claimed the resource's row (one caller at a time, and no transaction open over the network), so that
+two resources of one key come from a foreign hand or from a lost answer only.
 """
 
 from __future__ import annotations

@@ -83,6 +83,7 @@ class LocalProvider:
             raise InvalidRequest(
                 "The local provider lacks options: " + ", ".join(missing), fields=dict.fromkeys(missing, "not given")
             )
+        read_options(options, api_url="", image="", poll_seconds=1, more=("node_dir", "volumes_dir"))
         self._node_dir = Path(options["node_dir"])
         self._root = Path(options["volumes_dir"])
 
@@ -135,9 +136,9 @@ class LocalProvider:
         _write_atomically(self._record_path, json.dumps(record))
         return _Machine(**record)
 
-    def get_server(self, id: str) -> Server:
+    def get_server(self, server_id: str) -> Server:
         with self._locked():
-            return self._server(id)
+            return self._server(server_id)
 
     def list_servers(self, *, installation: str, environment_id: str | None = None) -> list[Server]:
         with self._locked():
@@ -146,15 +147,15 @@ class LocalProvider:
                 return []
             return [machine.server(self._attached())]
 
-    def delete_server(self, id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
-        """The machine stays, of course: it stops being a node, its volumes are detached, an unused token is taken back."""
+    def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
+        """The machine stays, of course: it stops being a node, its volumes are detached, an unused token withdrawn."""
         with self._locked():
             machine = self._machine()
-            if machine is None or machine.id != id:
+            if machine is None or machine.id != server_id:
                 return None
             (self._node_dir / ENROLMENT).unlink(missing_ok=True)
             for volume in self._volumes():
-                if volume["server_id"] == id:
+                if volume["server_id"] == server_id:
                     self._write_marker(volume | {"server_id": None})
             self._record_path.unlink()
             return None
@@ -182,9 +183,9 @@ class LocalProvider:
         _fsync_directory(self._root)
         return Outcome(self._volume(marker))
 
-    def get_volume(self, id: str) -> Volume:
+    def get_volume(self, volume_id: str) -> Volume:
         with self._locked():
-            return self._volume(self._marker(id))
+            return self._volume(self._marker(volume_id))
 
     def list_volumes(self, *, installation: str, environment_id: str | None = None) -> list[Volume]:
         with self._locked():
@@ -269,10 +270,10 @@ class LocalProvider:
         except FileNotFoundError:
             return None
 
-    def _server(self, id: str) -> Server:
+    def _server(self, server_id: str) -> Server:
         machine = self._machine()
-        if machine is None or machine.id != id:
-            raise NotFound(f"Server {id} does not exist", resource_id=id)
+        if machine is None or machine.id != server_id:
+            raise NotFound(f"Server {server_id} does not exist", resource_id=server_id)
         return machine.server(self._attached())
 
     def _attached(self) -> tuple[str, ...]:
@@ -281,11 +282,11 @@ class LocalProvider:
     def _volumes(self) -> list[dict[str, Any]]:
         return [json.loads(path.read_text()) for path in sorted(self._root.glob(f"vol-*/{MARKER}"))]
 
-    def _marker(self, id: str) -> dict[str, Any]:
+    def _marker(self, volume_id: str) -> dict[str, Any]:
         for marker in self._volumes():
-            if marker["id"] == id:
+            if marker["id"] == volume_id:
                 return marker
-        raise NotFound(f"Volume {id} does not exist", resource_id=id)
+        raise NotFound(f"Volume {volume_id} does not exist", resource_id=volume_id)
 
     def _write_marker(self, marker: dict[str, Any]) -> dict[str, Any]:
         _write_atomically(self._root / marker["id"] / MARKER, json.dumps(marker))

@@ -54,7 +54,7 @@ def read(
 
 
 def required(credentials: Mapping[str, str], *names: str) -> tuple[str, ...]:
-    """The credentials of these names. Raises InvalidRequest that lists the missing and the unknown ones, never a value."""
+    """The credentials of these names. Raises InvalidRequest that lists missing and unknown ones, never a value."""
     faults = {name: "missing" for name in names if not credentials.get(name)}
     faults |= {name: "unknown" for name in credentials if name not in names}
     if faults:

@@ -296,12 +296,12 @@ class ComputeProvider(Protocol):
     def create_server(self, spec: ServerSpec) -> Outcome[Server]:
         """Idempotent by `spec.key`: a server that matches is resumed and answered, one that differs is SpecMismatch.
 
-        Settled means powered on, by a boot that saw the user data. Call again after a crash: it goes on where it stopped.
-        After OutcomeUnknown wait `idempotent.SETTLE_WINDOW_SECONDS` before calling again: clouds list late.
+        Settled means powered on, by a boot that saw the user data. Call again after a crash: it goes on where it
+        stopped. After OutcomeUnknown wait `idempotent.SETTLE_WINDOW_SECONDS` before calling again: clouds list late.
         """
         ...
 
-    def get_server(self, id: str) -> Server:
+    def get_server(self, server_id: str) -> Server:
         """Raises NotFound."""
         ...
 
@@ -309,7 +309,7 @@ class ComputeProvider(Protocol):
         """All of them or an error; never a part. With an environment: those that serve it."""
         ...
 
-    def delete_server(self, id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
+    def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
         """Give the server back, and what it owns; those recorded earlier are named by `owned_volume_ids`.
 
         Missing is done. Data volumes are never deleted; detach them first.
@@ -319,11 +319,11 @@ class ComputeProvider(Protocol):
     def create_volume(self, spec: VolumeSpec) -> Outcome[Volume]:
         """Idempotent by `spec.key`. A size below the minimum is InvalidRequest: `rules.rounded_size` rounds up.
 
-        An existing volume that is larger than `spec.size_gb` matches; a smaller one is answered as it is, to be resized.
+        An existing volume that is larger than `spec.size_gb` matches; a smaller one is answered as it is, to grow.
         """
         ...
 
-    def get_volume(self, id: str) -> Volume:
+    def get_volume(self, volume_id: str) -> Volume:
         """Raises NotFound."""
         ...
 
