@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import nacl.public
 import nacl.signing
 
-from . import records
+from . import files, records
 from .records import Enrolment, EnvironmentFloor, Floor, NodeRecord
 from .wire import base64text
 from .wire.decode import decode, encode
@@ -65,31 +65,6 @@ class StoreError(Exception):
         return f"{self.path}: {self.why}. {self.cure} ({self.code})"
 
 
-def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Put `content` in place of the file: after a crash at any moment there is the old or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in the directory durable: without it a rename may be gone after a power cut."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """The file's bytes. Raises StoreError `state.missing`, `state.unreadable` or `state.too_large`."""
     try:
@@ -115,17 +90,9 @@ class Journal:
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one entry and fsync it. What a crash left of an unfinished line is cut off first."""
-        line = json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode() + b"\n"
-        is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            _cut_torn_line(descriptor)
-            _write_all(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        if is_new:
-            sync_directory(self.path.parent)
+        line = json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+        _cut_torn_line(self.path)
+        files.append_line(self.path, line)
 
     def entries(self) -> list[dict[str, Any]]:
         """All entries that were completely written, oldest first; empty if there is no journal."""
@@ -141,16 +108,11 @@ class Journal:
         return self.path.exists()
 
 
-def _write_all(descriptor: int, content: bytes) -> None:
-    while content:
-        content = content[os.write(descriptor, content) :]
-
-
-def _cut_torn_line(descriptor: int) -> None:
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        content = os.pread(descriptor, size, 0)
-        os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+def _cut_torn_line(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 class Store:
@@ -191,7 +153,7 @@ class Store:
 
     def write_node(self, node: NodeRecord) -> None:
         """Become this node."""
-        replace_file(self._identity / "node.json", encode(node))
+        files.write_bytes(self._identity / "node.json", encode(node))
 
     def keys(self) -> tuple[nacl.signing.SigningKey, nacl.public.PrivateKey]:
         """The node's signing key and its unsealing key. Raises StoreError if they are not there."""
@@ -208,7 +170,7 @@ class Store:
         ):
             path = self._identity / name
             if not path.exists():
-                replace_file(path, base64text.to_text(bytes(make())).encode() + b"\n")
+                files.write_bytes(path, base64text.to_text(bytes(make())).encode() + b"\n")
         return self.keys()
 
     def placements(self) -> dict[str, int]:
@@ -226,7 +188,7 @@ class Store:
         with self._writing:
             known = self.placements()
             if generation > known.get(environment_id, 0):
-                replace_file(self._identity / "placements.json", encode(known | {environment_id: generation}))
+                files.write_bytes(self._identity / "placements.json", encode(known | {environment_id: generation}))
 
     def enrolment(self) -> Enrolment | None:
         """What the provider left for enrolment, if anything. Raises StoreError."""
@@ -235,7 +197,7 @@ class Store:
     def forget_enrolment(self) -> None:
         """Remove the one-time token's file, durably."""
         (self.root / ENROLMENT).unlink(missing_ok=True)
-        sync_directory(self.root)
+        files.sync_directory(self.root)
 
     # Trust
 
@@ -246,8 +208,8 @@ class Store:
     def adopt_keyset(self, keyset: Keyset, envelope: bytes) -> None:
         """Trust this keyset from now on; its envelope is kept for audit. The caller has verified it."""
         self._keysets.mkdir(mode=0o700, exist_ok=True)
-        replace_file(self._keysets / f"{keyset.version}.json", envelope)
-        replace_file(self.root / "keyset.json", encode(keyset))
+        files.write_bytes(self._keysets / f"{keyset.version}.json", envelope)
+        files.write_bytes(self.root / "keyset.json", encode(keyset))
 
     def floor(self) -> Floor:
         """The replay floor; empty before the first acceptance. Raises StoreError."""
@@ -269,7 +231,7 @@ class Store:
                 self._write_floor(Floor(floor.environments, server_time))
 
     def _write_floor(self, floor: Floor) -> None:
-        replace_file(self.root / "floor.json", encode(floor))
+        files.write_bytes(self.root / "floor.json", encode(floor))
 
     # Environments and their payloads
 
@@ -303,16 +265,16 @@ class Store:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         for part, (name, _) in PAYLOAD_FILES.items():
-            replace_file(new / name, getattr(payload, part))
+            files.write_bytes(new / name, getattr(payload, part))
         if path.exists():
             _keep_journal(path, new)
             old = path.with_name(f".{seq}.old")
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
         new.rename(path)
-        sync_directory(path.parent)
-        sync_directory(path.parent.parent)
-        sync_directory(self._environments)
+        files.sync_directory(path.parent)
+        files.sync_directory(path.parent.parent)
+        files.sync_directory(self._environments)
         shutil.rmtree(path.with_name(f".{seq}.old"), ignore_errors=True)
         return path
 
@@ -343,14 +305,14 @@ class Store:
         temporary = directory / f".current.{secrets.token_hex(6)}.tmp"
         temporary.symlink_to(Path("releases") / str(seq))
         temporary.rename(directory / "current")
-        sync_directory(directory)
+        files.sync_directory(directory)
 
     def clear_current(self, environment_id: str) -> None:
         """After stop and retire there is no `current`."""
         directory = self._environment(environment_id)
         (directory / "current").unlink(missing_ok=True)
         if directory.is_dir():
-            sync_directory(directory)
+            files.sync_directory(directory)
 
     def journal(self, environment_id: str, seq: int) -> Journal:
         """The journal of one sequence's apply."""
@@ -365,7 +327,7 @@ class Store:
         """Record how a sequence ended. Afterwards it is answered from this record and never applied again."""
         path = self.release_path(environment_id, seq)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path / RECEIPT, envelope)
+        files.write_bytes(path / RECEIPT, envelope)
 
     def unfinished(self, environment_id: str) -> list[int]:
         """The sequences with a journal and no recorded outcome, ascending."""
@@ -434,7 +396,7 @@ def _corrupt(path: Path, error: WireError) -> StoreError:
 def _keep_journal(old: Path, new: Path) -> None:
     for name in (JOURNAL, RECEIPT):
         if (old / name).exists():
-            replace_file(new / name, (old / name).read_bytes())
+            files.write_bytes(new / name, (old / name).read_bytes())
 
 
 def _settle_renamed(old: Path) -> None:
@@ -444,4 +406,4 @@ def _settle_renamed(old: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
     else:
         old.rename(path)
-    sync_directory(old.parent)
+    files.sync_directory(old.parent)

@@ -221,9 +221,15 @@ def _read_annotated(kind: Any, value: Any, where: str) -> Any:
     return answer
 
 
-def _read_optional(kind: Any, value: Any, where: str) -> Any:
-    present = [option for option in typing.get_args(kind) if option is not types.NoneType]
-    return None if value is None else read(present[0], value, where)
+def _read_union(kind: Any, value: Any, where: str) -> Any:
+    """Of several shapes of an object, the one whose members are there; None only where it is an option."""
+    options = typing.get_args(kind)
+    if value is None and types.NoneType in options:
+        return None
+    present = [option for option in options if option is not types.NoneType]
+    if len(present) > 1 and isinstance(value, dict):
+        present = [option for option in present if _fields(option).keys() == value.keys()] or present
+    return read(present[0], value, where)
 
 
 def _read_literal(kind: Any, value: Any, where: str) -> Any:
@@ -257,8 +263,8 @@ _READERS: Mapping[type, _Reader] = {
 _GENERIC: Mapping[Any, _Reader] = {
     Annotated: _read_annotated,
     Literal: _read_literal,
-    Union: _read_optional,
-    types.UnionType: _read_optional,
+    Union: _read_union,
+    types.UnionType: _read_union,
     tuple: _read_array,
     Mapping: _read_mapping,
 }
