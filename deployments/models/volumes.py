@@ -1,0 +1,52 @@
+"""Volumes: block storage of an environment, made by a provider, never deleted automatically."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Q
+
+from ..domain.states import VOLUME_EDGES, VolumeState
+from .environments import Environment
+
+
+class Volume(models.Model):
+    """`size_gb` is what the provider was asked for (10^9 bytes each), `server_id` where it is attached."""
+
+    NOUN: ClassVar[str] = "volume"
+    STATE_FIELD: ClassVar[str] = "state"
+    EDGES: ClassVar = VOLUME_EDGES
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    environment = models.ForeignKey(Environment, on_delete=models.PROTECT, related_name="volumes")
+    name = models.CharField(max_length=63)
+    account = models.CharField(max_length=64)
+    location = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=9, choices=[(s, s) for s in VolumeState], default=VolumeState.REQUESTED)
+    size_gb = models.PositiveIntegerField()
+    volume_id = models.CharField(max_length=128, blank=True)
+    server_id = models.CharField(max_length=128, blank=True)
+    device_path = models.CharField(max_length=255, blank=True)
+    ever_formatted = models.BooleanField(default=False)
+    fault = models.JSONField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    failures = models.PositiveIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["environment", "name"], condition=~Q(state=VolumeState.DELETED), name="volume_name_unique"
+            )
+        ]
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"volume {self.name}"
+
+    def event_place(self) -> dict[str, UUID | None]:
+        return {"project_id": self.environment.project_id, "environment_id": self.environment_id}

@@ -1,0 +1,23 @@
+"""Nudges to the worker: sent after the commit, allowed to be lost, because the sweeps find whatever one was for."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from django.db import transaction
+
+log = logging.getLogger(__name__)
+
+
+def advance(environment_id: UUID) -> None:
+    """Have the worker advance this environment soon after the caller's transaction commits."""
+    from . import tasks  # tasks import services, and services send nudges
+
+    def send() -> None:
+        try:
+            tasks.advance_environment.delay(str(environment_id))
+        except Exception as fault:  # noqa: BLE001 - whatever the broker's client raises, the sweep comes within seconds
+            log.warning("no nudge for environment %s, the sweep will find it: %s", environment_id, type(fault).__name__)
+
+    transaction.on_commit(send)

@@ -1,0 +1,122 @@
+"""An environment as agents and people see it: what is wanted, what was last observed, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.utils import timezone
+
+from agents.principals import Principal
+
+from ..domain.states import RELEASE_PENDING, NodeState, ReleaseStatus
+from ..models import Environment, NamedValue, Node, Observation, Release, Volume
+from ..services.admission import policy_of
+
+Dimension = dict[str, Any]
+_NO_WORD = {"state": "unknown", "code": "observation.none", "summary": "No node has reported on this environment yet."}
+
+
+def represent(environment: Environment, principal: Principal | None = None) -> dict[str, Any]:
+    """The REST object of an environment. Counts on `selectors.visibility` for what the caller may see of it."""
+    live = environment.releases.filter(status=ReleaseStatus.LIVE).first()
+    pending = environment.releases.filter(status__in=RELEASE_PENDING).order_by("-sequence").first()
+    names = environment.values.values_list("name", "kind")
+    return {
+        "id": str(environment.pk),
+        "slug": environment.slug,
+        "project": environment.project.slug,
+        "state": environment.state,
+        "policy": _policy(environment, principal),
+        "placement": _placement(environment),
+        "observed": observed(environment, pending),
+        "live_sequence": live.sequence if live else None,
+        "pending_sequence": pending.sequence if pending else None,
+        "routes": routes(environment, live),
+        "variables": [name for name, kind in names if kind == NamedValue.VARIABLE],
+        "secrets": [name for name, kind in names if kind == NamedValue.SECRET],
+        "volumes": [represent_volume(row) for row in environment.volumes.exclude(state="deleted")],
+        "created_at": environment.created_at.isoformat(),
+    }
+
+
+def _policy(environment: Environment, principal: Principal | None) -> dict[str, Any]:
+    profile = principal.profile if principal else None
+    admitted = not environment.admitted_profiles or profile in environment.admitted_profiles
+    return {
+        "gate": "open" if environment.gate_open else "closed",
+        "profiles": list(environment.admitted_profiles),
+        "admitted": bool(environment.gate_open and admitted) if principal else None,
+        **policy_of(environment).as_json(),
+    }
+
+
+def _placement(environment: Environment) -> dict[str, Any]:
+    return {
+        "account": environment.account,
+        "location": environment.location or None,
+        "size": environment.size or None,
+        "generation": environment.generation,
+        "node": represent_node(environment.node) if environment.node else None,
+    }
+
+
+def represent_node(node: Node) -> dict[str, Any]:
+    return {
+        "id": node.server_id or str(node.pk),
+        "provider": node.account,
+        "state": node.state,
+        "last_seen_at": node.last_seen_at.isoformat() if node.last_seen_at else None,
+    }
+
+
+def represent_volume(row: Volume) -> dict[str, Any]:
+    return {"name": row.name, "id": row.volume_id or None, "state": row.state, "size_gb": row.size_gb, "server": row.server_id or None}
+
+
+def observed(environment: Environment, pending: Release | None = None) -> dict[str, Dimension]:
+    """Six dimensions that never collapse into one, each {state, code, summary}, and both clocks.
+
+    Five are the node's word; `provider` is the control plane's own, `node` is the control plane's when the node is silent.
+    """
+    row: Observation | None = getattr(environment, "observation", None)
+    said: Mapping[str, Dimension] = row.dimensions if row else {}
+    six = {name: dict(said.get(name, _NO_WORD)) for name in ("app", "node", "routes", "disk", "drift")}
+    six["node"] = _node_dimension(environment.node, six["node"])
+    six["provider"] = _provider_dimension(environment, pending)
+    for dimension in six.values():
+        dimension["reported_at"] = row.reported_at.isoformat() if row else None
+        dimension["looked_at"] = timezone.now().isoformat()
+    return {name: six[name] for name in ("app", "node", "provider", "routes", "disk", "drift")}
+
+
+def _node_dimension(node: Node | None, said: Dimension) -> Dimension:
+    if node is None:
+        return {"state": "none", "code": "node.none", "summary": "There is no node; the first release makes one."}
+    if node.state == NodeState.UNREACHABLE:
+        seen = node.last_seen_at.isoformat() if node.last_seen_at else "never"
+        return {"state": "warning", "code": "node.unreachable", "summary": f"The node is silent since {seen}; its apps may run all the same."}
+    if node.quarantined_at:
+        return {"state": "failed", "code": "node.quarantined", "summary": "The node was enrolled again with other keys; an operator has to look."}
+    if node.state != NodeState.READY:
+        return {"state": "unknown", "code": f"node.{node.state}", "summary": f"The node is {node.state}."}
+    return said
+
+
+def _provider_dimension(environment: Environment, pending: Release | None) -> Dimension:
+    waiting = pending.waiting if pending else None
+    if waiting and waiting["on"] in ("node", "volume") and waiting["code"].startswith("provider."):
+        return {"state": "warning", "code": waiting["code"], "summary": waiting["message"], "retry_at": waiting["retry_at"]}
+    if environment.node and environment.node.fault:
+        fault = environment.node.fault
+        return {"state": "failed", "code": fault["code"], "summary": fault["message"]}
+    return {"state": "ok" if environment.node else "none", "code": "", "summary": f"Account {environment.account}."}
+
+
+def routes(environment: Environment, live: Release | None) -> list[dict[str, Any]]:
+    """The routes of the live release, each with the URL that its node serves it at."""
+    row: Observation | None = getattr(environment, "observation", None)
+    if live is None:
+        return []
+    served = row.routes if row and row.current_sequence == live.sequence and row.routes else live.routes
+    return [{name: route.get(name) for name in ("service", "port", "mode", "url", "host", "path")} for route in served]

@@ -1,0 +1,89 @@
+"""What a submission must pass beyond its own form: the policy, the images, and the names that it refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from registry import backends
+from registry.errors import RegistryError
+from registry.ports import Wanted
+
+from ..domain import images, manifest, references
+from ..domain import policy as policies
+from ..domain.manifest import Manifest
+from ..domain.problems import Places, Problem
+from ..errors import InvalidSubmission
+from ..models import Environment
+from . import values
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A manifest with every image pinned, and the warnings that came up on the way."""
+
+    manifest: Manifest
+    warnings: tuple[Problem, ...]
+
+
+def policy_of(environment: Environment) -> policies.Policy:
+    """The policy as an operator left it; the built-in registry's namespace of the project always belongs to it."""
+    host = settings.REGISTRY_URL.split("://", 1)[1]
+    return policies.Policy.of(environment.policy, registry_host=host, namespace=environment.project.namespace)
+
+
+def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> Admitted:
+    """Raises InvalidSubmission with every fault that could be found, and the registry's errors (retryable) as they are.
+
+    Images are looked up only when nothing else is wrong with where they come from: a foreign image is refused with the
+    same words whether it exists or not.
+    """
+    if parsed.manifest is None:
+        raise InvalidSubmission(parsed.problems)
+    policy = policy_of(environment)
+    problems = list(policies.check(parsed.manifest, policy, parsed.places))
+    if missing_is_fault:
+        problems += _missing_references(environment, parsed)
+    refused = {problem.pointer for problem in problems}
+    wanted = {pointer: image for pointer, image in manifest.images(parsed.manifest).items() if pointer not in refused}
+    digests, unresolved = _resolve(wanted, parsed.places)
+    problems += unresolved
+    if problems:
+        raise InvalidSubmission(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0, problem.pointer)))
+    return Admitted(manifest.pin(parsed.manifest, digests), tuple(parsed.warnings))
+
+
+def _missing_references(environment: Environment, parsed: Any) -> Iterable[Problem]:
+    known = values.versions(environment)
+    for place in references.places(parsed.manifest):
+        if place.expression.is_required and place.expression.name not in known:
+            yield references.unset_problem(place, parsed.places)
+
+
+def _resolve(wanted: Mapping[str, str], places: Places) -> tuple[dict[str, str], list[Problem]]:
+    """Reference to digest, each asked for once, all at the same time; what is not there is a problem at its pointer.
+
+    Raises the registry's error where it cannot be asked now: that is no fault of the submission.
+    """
+    asked = {reference: _as_wanted(reference) for reference in set(wanted.values())}
+    answers = backends.resolver(allowed_hosts=frozenset()).resolve_many(asked.values())
+    digests = {reference: answer for reference, each in asked.items() if isinstance(answer := answers[each], str)}
+    refused = {reference: answer for reference, each in asked.items() if isinstance(answer := answers[each], RegistryError)}
+    for fault in refused.values():
+        if fault.retryable:
+            raise fault
+    problems = [_image_problem(pointer, refused[reference], places) for pointer, reference in wanted.items() if reference in refused]
+    return digests, problems
+
+
+def _as_wanted(reference: str) -> Wanted:
+    image = images.parse_reference(reference)
+    return Wanted(image.host, image.path, image.tag, image.digest)
+
+
+def _image_problem(pointer: str, fault: RegistryError, places: Places) -> Problem:
+    line, column = places.find(pointer)
+    return Problem(fault.code, "error", pointer, line, column, fault.what, fault.cure)
