@@ -88,9 +88,9 @@ class LogQuery(models.Model):
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE)
     node = models.ForeignKey(Node, on_delete=models.CASCADE)
     service = models.CharField(max_length=63, blank=True)
-    since = models.BigIntegerField(default=0)
+    since = models.CharField(max_length=40, blank=True)
     limit = models.PositiveIntegerField(default=100)
-    cursor = models.CharField(max_length=200, blank=True)
+    cursor = models.CharField(max_length=512, blank=True)
     answer = models.JSONField(null=True)
     asked_at = models.DateTimeField(auto_now_add=True)
 

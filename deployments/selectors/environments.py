@@ -11,7 +11,7 @@ from agents.principals import Principal
 
 from ..domain.states import RELEASE_PENDING, NodeState, ReleaseStatus
 from ..models import Environment, NamedValue, Node, Observation, Release, Volume
-from ..services.admission import policy_of
+from . import policies
 
 Dimension = dict[str, Any]
 _NO_WORD = {"state": "unknown", "code": "observation.none", "summary": "No node has reported on this environment yet."}
@@ -47,7 +47,7 @@ def _policy(environment: Environment, principal: Principal | None) -> dict[str, 
         "gate": "open" if environment.gate_open else "closed",
         "profiles": list(environment.admitted_profiles),
         "admitted": bool(environment.gate_open and admitted) if principal else None,
-        **policy_of(environment).as_json(),
+        **policies.of(environment).as_json(),
     }
 
 

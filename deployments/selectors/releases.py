@@ -7,7 +7,7 @@ from typing import Any
 from ..domain import renderer
 from ..domain.states import RELEASE_SETTLED
 from ..models import Release
-from ..services import manifests
+from . import manifests
 
 
 def is_settled(release: Release) -> bool:

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
-
 from registry import backends
 from registry.errors import RegistryError
 from registry.ports import Wanted
 
 from ..domain import images, manifest, references
-from ..domain import policy as policies
+from ..domain import policy as policy_rules
 from ..domain.manifest import Manifest
 from ..domain.problems import Places, Problem
 from ..errors import InvalidSubmission
 from ..models import Environment
+from ..selectors import policies
 from . import values
 
 
@@ -29,12 +28,6 @@ class Admitted:
     warnings: tuple[Problem, ...]
 
 
-def policy_of(environment: Environment) -> policies.Policy:
-    """The policy as an operator left it; the built-in registry's namespace of the project always belongs to it."""
-    host = settings.REGISTRY_URL.split("://", 1)[1]
-    return policies.Policy.of(environment.policy, registry_host=host, namespace=environment.project.namespace)
-
-
 def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> Admitted:
     """Raises InvalidSubmission with every fault that could be found, and the registry's errors (retryable) as they are.
 
@@ -43,8 +36,8 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> A
     """
     if parsed.manifest is None:
         raise InvalidSubmission(parsed.problems)
-    policy = policy_of(environment)
-    problems = list(policies.check(parsed.manifest, policy, parsed.places))
+    policy = policies.of(environment)
+    problems = list(policy_rules.check(parsed.manifest, policy, parsed.places))
     if missing_is_fault:
         problems += _missing_references(environment, parsed)
     refused = {problem.pointer for problem in problems}

@@ -19,7 +19,7 @@ MAX_LINES = 1000
 _KEPT_SECONDS = 120
 
 
-def ask(*, environment: Environment, service: str = "", since: int = 0, limit: int = 100, cursor: str = "") -> LogQuery:
+def ask(*, environment: Environment, service: str = "", since: str = "", limit: int = 100, cursor: str = "") -> LogQuery:
     """Put a question to the environment's node. Raises NodeUnavailable where there is none."""
     with transaction.atomic():
         node = environment.node

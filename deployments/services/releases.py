@@ -25,7 +25,8 @@ from ..domain.manifest import Manifest
 from ..domain.states import RELEASE_PENDING, RELEASE_SETTLED, RELEASE_WITH_NODE, EnvironmentState, ReleaseStatus
 from ..errors import AlreadySettled, DeploymentError, NeverLive, NotFound, PlanStale
 from ..models import Environment, Release
-from . import admission, gates, manifests, payloads, placements, release_log, values, volumes
+from ..selectors import manifests, policies
+from . import admission, gates, payloads, placements, release_log, values, volumes
 
 By = Mapping[str, str]
 _NOT_WITH_NODE = frozenset({ReleaseStatus.ACCEPTED, ReleaseStatus.WAITING})
@@ -88,7 +89,7 @@ def _plan(environment: Environment, wanted: Manifest, basis: _Basis, warnings: A
         old_versions=live.reference_versions if live else {},
         versions=basis.versions,
         existing_volumes=frozenset(environment.volumes.exclude(state="deleted").values_list("name", flat=True)),
-        policy=admission.policy_of(environment),
+        policy=policies.of(environment),
         warnings=tuple(warnings),
     )
 
