@@ -186,13 +186,13 @@ class HetznerProvider:
         with self._fence.translated(write=False):
             existing = self._client.ssh_keys.get_by_name(key.cloud_name())
         if existing is not None:
-            return SSHKey(id=existing.id)
+            return SSHKey(name=key.cloud_name())
         try:
             with self._fence.translated(write=True):
                 made = self._client.ssh_keys.create(
                     name=key.cloud_name(), public_key=_public_key_nobody_holds(), labels=key.labels()
                 )
-                return SSHKey(id=made.id)
+                return SSHKey(name=made.data_model.name)
         except (NameTaken, OutcomeUnknown) as error:
             raise Unavailable(f"The installation's SSH key is being made: {error.message}") from error
 
