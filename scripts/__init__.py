@@ -1,1 +1,1 @@
-"""What brings the plane up on one machine: installing, starting, walking the path, stopping. Nothing of the product imports this."""
+"""What brings the plane up on one machine: install, start, walk the path, stop. The product never imports it."""

@@ -40,7 +40,7 @@ def answers(address: str) -> bool:
 
 
 def ensure(log: Path) -> bool:
-    """Have an engine at `host()`, and say whether it had to be started. It outlives us: other containers may live on it.
+    """Have an engine at `host()`, and say whether it had to be started. It outlives us, as others may use it.
 
     An engine that DOCKER_HOST names elsewhere is somebody's choice, and never started here. Raises EngineError.
     """

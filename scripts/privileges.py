@@ -1,4 +1,4 @@
-"""Starts a program as an unprivileged account: PostgreSQL refuses to run as root, and nothing else here needs to either."""
+"""Starts a program as an unprivileged account: PostgreSQL refuses to run as root."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class UnreachableError(RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"The account {self.account} cannot reach {self.path}, because {self.obstacle} lets only its owner through. "
-            f"Move the checkout, allow passing through ({self.obstacle}: chmod o+x), or set DATABASE_URL to a running server."
+            f"The account {self.account} cannot reach {self.path}, because {self.obstacle} lets only its owner through."
+            f" Move the checkout, run `chmod o+x {self.obstacle}`, or name a running server in DATABASE_URL."
         )
 
 
@@ -69,7 +69,7 @@ def give(path: Path) -> None:
 
 
 def _passage(reach: Path, name: str) -> list[str]:
-    """Flags that let an account through directories closed to it: /root is 0700 on most machines, and checkouts lie there.
+    """Flags that let an account through directories closed to it: /root is 0700, and checkouts lie there.
 
     The capability also lets the account read every file, so it is given only where there is no way without it.
     """

@@ -1,8 +1,8 @@
-"""Starts the real PostgreSQL, Redis, registry and Docker Engine that tests need, each once per run, and only when asked for.
+"""Starts the real PostgreSQL, Redis, registry and Docker Engine that tests need, each once per run and when asked for.
 
-It is a pytest plugin (`-p tests.services`), since Django's settings are read before any conftest.py is: the addresses are
-fixed then, and the servers started when the first test wants one. `SAM_TEST_DATABASE_URL` and `SAM_TEST_REDIS_URL` name
-running servers to use instead; the workers of pytest-xdist get those of their controller that way.
+It is a pytest plugin (`-p tests.services`), since Django's settings are read before any conftest.py is: the addresses
+are fixed then, and the servers started when the first test wants one. `SAM_TEST_DATABASE_URL` and `SAM_TEST_REDIS_URL`
+name running servers to use instead; the workers of pytest-xdist get those of their controller that way.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from scripts import brokers, databases, engines, ports, privileges, registries
 
 # Fixed and worthless, so that settings are complete and the same in each worker. KEK: 32 bytes, base64.
 TEST_ENVIRONMENT = {
+    "SAM_SETTINGS_FILE": os.devnull,  # not those of what `make up` runs here
     "SAM_SECRET_KEY": "tests-only-" + "k" * 50,
     "SAM_KEK": "dGVzdHMtb25seS10ZXN0cy1vbmx5LXRlc3RzLW9ubHk=",
     "SAM_PUBLIC_URL": "http://127.0.0.1:8000",
@@ -98,6 +99,7 @@ class Services:
         os.environ["DATABASE_URL"] = os.environ.get("SAM_TEST_DATABASE_URL") or self._database_url
         os.environ["REDIS_URL"] = os.environ.get("SAM_TEST_REDIS_URL") or brokers.url(self.redis_port, self.password)
         os.environ["SAM_STATE_DIR"] = str(self.root / "state")
+        (self.root / "state" / "static").mkdir(parents=True)  # whitenoise warns when it is not there
         os.environ.update(TEST_ENVIRONMENT)
 
     def start_for_workers(self) -> None:
