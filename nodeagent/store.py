@@ -24,6 +24,8 @@ import nacl.public
 import nacl.signing
 
 from . import files, records
+from .inbox import Knowledge
+from .policy import DEFAULT_VOLUME_ROOT
 from .records import Enrolment, EnvironmentFloor, Floor, NodeRecord
 from .wire import base64text
 from .wire.decode import decode, encode
@@ -43,6 +45,7 @@ PAYLOAD_FILES: Mapping[str, tuple[str, int]] = {
 }
 JOURNAL = "apply.journal"
 RECEIPT = "receipt.json"
+ACKNOWLEDGED = "receipt.acknowledged"
 ENROLMENT = "enrolment.json"
 _ENVIRONMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SEQUENCE = re.compile(r"[1-9][0-9]{0,15}")
@@ -91,7 +94,7 @@ class Journal:
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one entry and fsync it. What a crash left of an unfinished line is cut off first."""
         line = json.dumps(entry, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-        _cut_torn_line(self.path)
+        files.cut_torn_line(self.path)
         files.append_line(self.path, line)
 
     def entries(self) -> list[dict[str, Any]]:
@@ -106,13 +109,6 @@ class Journal:
     def exists(self) -> bool:
         """Whether anything was journaled."""
         return self.path.exists()
-
-
-def _cut_torn_line(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
 
 
 class Store:
@@ -329,6 +325,19 @@ class Store:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write_bytes(path / RECEIPT, envelope)
 
+    def acknowledge_receipt(self, environment_id: str, seq: int) -> None:
+        """Note that the control plane has the receipt."""
+        (self.release_path(environment_id, seq) / ACKNOWLEDGED).touch(mode=0o600)
+
+    def undelivered_receipts(self, environment_id: str) -> list[int]:
+        """The sequences whose recorded outcome the control plane has not acknowledged, ascending."""
+        return [
+            seq
+            for seq in self.releases(environment_id)
+            if self.receipt(environment_id, seq) is not None
+            and not (self.release_path(environment_id, seq) / ACKNOWLEDGED).exists()
+        ]
+
     def unfinished(self, environment_id: str) -> list[int]:
         """The sequences with a journal and no recorded outcome, ascending."""
         return [
@@ -344,6 +353,24 @@ class Store:
         for seq in self.releases(environment_id)[:-keep]:
             if seq not in protected:
                 shutil.rmtree(self.release_path(environment_id, seq), ignore_errors=True)
+
+    def knowledge(self, environment_id: str, *, volume_root: str = DEFAULT_VOLUME_ROOT) -> Knowledge:
+        """What this directory says about an environment, to judge payloads by. Raises StoreError."""
+        node = self.node()
+        if node is None:
+            path = self._identity / "node.json"
+            raise StoreError("state.missing", path, "this node has no identity", "Enrol it")
+        floor = self.floor()
+        return Knowledge(
+            node_id=node.node_id,
+            environment_id=environment_id,
+            generation=self.placements().get(environment_id),
+            keyset=self.keyset(),
+            registry_hosts=frozenset(node.registry_hosts),
+            floor=floor.of(environment_id),
+            server_time=floor.server_time,
+            volume_root=volume_root,
+        )
 
     # Inside
 
@@ -394,7 +421,7 @@ def _corrupt(path: Path, error: WireError) -> StoreError:
 
 
 def _keep_journal(old: Path, new: Path) -> None:
-    for name in (JOURNAL, RECEIPT):
+    for name in (JOURNAL, RECEIPT, ACKNOWLEDGED):
         if (old / name).exists():
             files.write_bytes(new / name, (old / name).read_bytes())
 

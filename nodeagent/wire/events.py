@@ -16,7 +16,12 @@ STEPS = (
     "health", "settle", "routes", "pointer", "stop-old", "done", "revert",
 )  # fmt: skip
 MAX_BATCH_EVENTS = 200
-MAX_BATCH_BYTES = 1024 * 1024
+MAX_BATCH_BYTES = 2 * 1024 * 1024
+
+
+def extends_deadline(kind: str, step: str) -> bool:
+    """The rule of `Event.extends_deadline`, for both sides: an apply's beginning, and every report of its pull."""
+    return kind == "apply:begin" or (step == "pull" and kind in ("apply:step", "apply:progress"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class Event:
     state: EventState
     detail: Line
     severity: Severity
+
+    def extends_deadline(self) -> bool:
+        """Whether the apply's deadline counts anew from here: it is the last progress of a pull that counts."""
+        return extends_deadline(self.kind, self.step)
 
 
 @dataclass(frozen=True, slots=True)
