@@ -31,6 +31,18 @@ def replace_json(path: Path, value: Any) -> None:
     replace_file(path, json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n")
 
 
+def append_line(path: Path, line: bytes) -> None:
+    """Add one line, and wait until it is on the disk."""
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "ab") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    if is_new:
+        sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make names in the directory durable: without it a rename may be gone after a power cut."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -36,16 +36,16 @@ MAX_DETAIL = 2000
 _SPOOLED = re.compile(r"([0-9a-f-]{36})\.([1-9][0-9]{0,15})\.(?:events|receipt)")
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """What `Send` raises when the control plane will never take this batch."""
 
 
-class Unsent(Exception):
+class UnsentError(Exception):
     """What `Send` raises when the batch may be taken later."""
 
 
 class Send(Protocol):
-    """Delivers one batch. Idempotent by event id. Raises Refused or Unsent."""
+    """Delivers one batch. Idempotent by event id. Raises RefusedError or UnsentError."""
 
     def __call__(self, environment_id: str, seq: int, batch: EventBatch) -> None: ...
 
@@ -81,7 +81,7 @@ class Reporter:
         self._last_progress: dict[tuple[str, int, str], float] = {}
 
     def add(self, environment_id: str, progress: Progress) -> None:
-        """Spool one event. Too frequent progress of one step is left out. A full disk loses the event, not the apply."""
+        """Spool one event. Too frequent progress is left out. A full disk loses the event, not the apply."""
         if self._is_too_frequent(environment_id, progress):
             return
         event = Event(
@@ -107,7 +107,7 @@ class Reporter:
     def add_receipt(self, environment_id: str, seq: int, envelope: bytes) -> None:
         """Spool the outcome; it goes with the last of the sequence's events. Raises OSError."""
         with self._writing:
-            files.write_bytes(_Spooled(environment_id, seq, self._spool).receipt, envelope)
+            files.replace_file(_Spooled(environment_id, seq, self._spool).receipt, envelope)
         self._news.set()
 
     def has_receipt(self, environment_id: str, seq: int) -> bool:
@@ -147,10 +147,10 @@ class Reporter:
         for spooled in self._waiting():
             try:
                 self._deliver_one(spooled)
-            except Refused as error:
+            except RefusedError as error:
                 log.error("Reports of sequence %d are refused for good: %s", spooled.seq, error)
                 self._set_aside(spooled)
-            except (Unsent, OSError) as error:
+            except (UnsentError, OSError) as error:
                 log.warning("Reports of sequence %d wait: %s", spooled.seq, error)
                 return False
         return True
@@ -187,7 +187,7 @@ class Reporter:
             with contextlib.suppress(FileNotFoundError):
                 rest = spooled.events.read_bytes()[sum(map(len, lines)) :]
                 if rest:
-                    files.write_bytes(spooled.events, rest)
+                    files.replace_file(spooled.events, rest)
                 else:
                     spooled.events.unlink()
             if receipt is not None:

@@ -149,7 +149,7 @@ class Store:
 
     def write_node(self, node: NodeRecord) -> None:
         """Become this node."""
-        files.write_bytes(self._identity / "node.json", encode(node))
+        files.replace_file(self._identity / "node.json", encode(node))
 
     def keys(self) -> tuple[nacl.signing.SigningKey, nacl.public.PrivateKey]:
         """The node's signing key and its unsealing key. Raises StoreError if they are not there."""
@@ -166,7 +166,7 @@ class Store:
         ):
             path = self._identity / name
             if not path.exists():
-                files.write_bytes(path, base64text.to_text(bytes(make())).encode() + b"\n")
+                files.replace_file(path, base64text.to_text(bytes(make())).encode() + b"\n")
         return self.keys()
 
     def placements(self) -> dict[str, int]:
@@ -184,7 +184,7 @@ class Store:
         with self._writing:
             known = self.placements()
             if generation > known.get(environment_id, 0):
-                files.write_bytes(self._identity / "placements.json", encode(known | {environment_id: generation}))
+                files.replace_file(self._identity / "placements.json", encode(known | {environment_id: generation}))
 
     def enrolment(self) -> Enrolment | None:
         """What the provider left for enrolment, if anything. Raises StoreError."""
@@ -204,8 +204,8 @@ class Store:
     def adopt_keyset(self, keyset: Keyset, envelope: bytes) -> None:
         """Trust this keyset from now on; its envelope is kept for audit. The caller has verified it."""
         self._keysets.mkdir(mode=0o700, exist_ok=True)
-        files.write_bytes(self._keysets / f"{keyset.version}.json", envelope)
-        files.write_bytes(self.root / "keyset.json", encode(keyset))
+        files.replace_file(self._keysets / f"{keyset.version}.json", envelope)
+        files.replace_file(self.root / "keyset.json", encode(keyset))
 
     def floor(self) -> Floor:
         """The replay floor; empty before the first acceptance. Raises StoreError."""
@@ -227,7 +227,7 @@ class Store:
                 self._write_floor(Floor(floor.environments, server_time))
 
     def _write_floor(self, floor: Floor) -> None:
-        files.write_bytes(self.root / "floor.json", encode(floor))
+        files.replace_file(self.root / "floor.json", encode(floor))
 
     # Environments and their payloads
 
@@ -261,7 +261,7 @@ class Store:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         for part, (name, _) in PAYLOAD_FILES.items():
-            files.write_bytes(new / name, getattr(payload, part))
+            files.replace_file(new / name, getattr(payload, part))
         if path.exists():
             _keep_journal(path, new)
             old = path.with_name(f".{seq}.old")
@@ -323,7 +323,7 @@ class Store:
         """Record how a sequence ended. Afterwards it is answered from this record and never applied again."""
         path = self.release_path(environment_id, seq)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files.write_bytes(path / RECEIPT, envelope)
+        files.replace_file(path / RECEIPT, envelope)
 
     def acknowledge_receipt(self, environment_id: str, seq: int) -> None:
         """Note that the control plane has the receipt."""
@@ -423,7 +423,7 @@ def _corrupt(path: Path, error: WireError) -> StoreError:
 def _keep_journal(old: Path, new: Path) -> None:
     for name in (JOURNAL, RECEIPT, ACKNOWLEDGED):
         if (old / name).exists():
-            files.write_bytes(new / name, (old / name).read_bytes())
+            files.replace_file(new / name, (old / name).read_bytes())
 
 
 def _settle_renamed(old: Path) -> None:
