@@ -17,7 +17,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks. `token_id` is None for an operator, whose name is then in `operator`."""
+    """Who asks. `token_id` is None for an operator, whose name is then in `operator`.
+
+    `idempotent_call` is the claim of the call's Idempotency-Key, by which what it stored is found again after a crash.
+    """
 
     project_id: UUID
     token_id: str | None = None
@@ -27,6 +30,7 @@ class Principal:
     operator: str | None = None
     scopes: frozenset[str] = frozenset()
     environment_ids: frozenset[UUID] | None = None
+    idempotent_call: int | None = None
 
     # DRF asks its "user" this; a principal exists only after authentication.
     is_authenticated = True
@@ -42,5 +46,6 @@ class Principal:
             "profile": self.profile,
             "session": str(self.session_id) if self.session_id else None,
             "operator": self.operator,
+            "call": str(self.idempotent_call) if self.idempotent_call else None,
         }
         return {name: value for name, value in named.items() if value is not None}

@@ -76,6 +76,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "rest_framework",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "timeline",
     "agents",
     "providers",
@@ -86,11 +87,12 @@ INSTALLED_APPS = [
 # Nodes and agents bring their own authentication; nothing here may redirect or answer in their place.
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "sam_project.middleware.for_people_only",
     "csp.middleware.CSPMiddleware",
 ]
 PEOPLE_MIDDLEWARE = [
+    # Synchronous, so it stands here: before machine paths it would keep a thread for each request that is held open.
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -157,6 +159,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "deployments.api.errors.problem_response",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
+    # `?format=` is no parameter of ours, and an unknown one is refused by name.
+    "URL_FORMAT_OVERRIDE": None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "SAM deployment plane",
@@ -165,6 +169,11 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX_TRIM": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
 }
 
 # slug -> how to reach that cloud; credentials and options of one account are rows, not settings.

@@ -12,3 +12,6 @@ urlpatterns = [
     path("registry/", include("registry.urls")),
     path("", include("deployments.pages.urls")),
 ]
+
+handler404 = "deployments.api.errors.not_found"
+handler500 = "deployments.api.errors.server_error"

@@ -63,7 +63,9 @@ class Refusal:
 
 def answer(refusal: Refusal) -> HttpResponse:
     """The HTTP answer. It is never cached: what is refused now may be admitted in a second."""
-    response = HttpResponse(json.dumps(refusal.as_json(), ensure_ascii=False), status=refusal.status, content_type=CONTENT_TYPE)
+    response = HttpResponse(
+        json.dumps(refusal.as_json(), ensure_ascii=False), status=refusal.status, content_type=CONTENT_TYPE
+    )
     response["Cache-Control"] = "no-store"
     for name, value in refusal.headers.items():
         response[name] = value
@@ -91,11 +93,15 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         from django.views.defaults import server_error as page
 
         return page(request)
-    return answer(Refusal(500, "server.error", "Something is wrong on the server. The same call may work later.", retryable=True))
+    return answer(
+        Refusal(500, "server.error", "Something is wrong on the server. The same call may work later.", retryable=True)
+    )
 
 
 def no_such_path(path: str) -> Refusal:
-    cure = "The paths are listed at /api/v1/schema/." if path.endswith("/") else f"Paths end with a slash: {path[:200]}/"
+    cure = (
+        "The paths are listed at /api/v1/schema/." if path.endswith("/") else f"Paths end with a slash: {path[:200]}/"
+    )
     return Refusal(404, "not_found", f"There is nothing at {path[:200]}. {cure}")
 
 
@@ -163,8 +169,14 @@ def _of_rest(error: rest_errors.APIException) -> Refusal:
                 headers["WWW-Authenticate"] = error.auth_header
             if isinstance(error, rest_errors.Throttled):
                 headers |= _retry_after(error.wait)
-            return Refusal(error.status_code, code, f"{_sentence(error)} {cure}".strip(), error.status_code == 429, headers=headers)
-    return _unforeseen(error) if error.status_code >= 500 else Refusal(error.status_code, "request.refused", _sentence(error))
+            return Refusal(
+                error.status_code, code, f"{_sentence(error)} {cure}".strip(), error.status_code == 429, headers=headers
+            )
+    return (
+        _unforeseen(error)
+        if error.status_code >= 500
+        else Refusal(error.status_code, "request.refused", _sentence(error))
+    )
 
 
 def _sentence(error: rest_errors.APIException) -> str:
@@ -173,20 +185,38 @@ def _sentence(error: rest_errors.APIException) -> str:
 
 
 _REST: tuple[tuple[type[rest_errors.APIException], str, str], ...] = (
-    (rest_errors.NotAuthenticated, "token.missing", "Send `Authorization: Bearer sam_...`; an operator makes tokens with `manage.py agent_token create`."),
-    (rest_errors.AuthenticationFailed, "token.invalid", "Ask an operator for a new one (`manage.py agent_token create`)."),
+    (
+        rest_errors.NotAuthenticated,
+        "token.missing",
+        "Send `Authorization: Bearer sam_...`; an operator makes tokens with `manage.py agent_token create`.",
+    ),
+    (
+        rest_errors.AuthenticationFailed,
+        "token.invalid",
+        "Ask an operator for a new one (`manage.py agent_token create`).",
+    ),
     (rest_errors.PermissionDenied, "request.forbidden", ""),
     (rest_errors.NotFound, "not_found", "Lists show what there is."),
     (rest_errors.MethodNotAllowed, "request.method", "The Allow header names the methods that this path takes."),
-    (rest_errors.NotAcceptable, "request.not_acceptable", "Answers are JSON: send `Accept: application/json`, or none."),
-    (rest_errors.UnsupportedMediaType, "request.media_type", "/api/v1/schema/ names the media types that this path takes."),
+    (
+        rest_errors.NotAcceptable,
+        "request.not_acceptable",
+        "Answers are JSON: send `Accept: application/json`, or none.",
+    ),
+    (
+        rest_errors.UnsupportedMediaType,
+        "request.media_type",
+        "/api/v1/schema/ names the media types that this path takes.",
+    ),
     (rest_errors.Throttled, "request.throttled", ""),
     (rest_errors.ParseError, "request.malformed", ""),
     (rest_errors.ValidationError, "request.malformed", ""),
 )
 
 
-def _plain(status: int, code: str, detail: str, *, retryable: bool = False, wait_seconds: int | None = None) -> Callable[[Any], Refusal]:
+def _plain(
+    status: int, code: str, detail: str, *, retryable: bool = False, wait_seconds: int | None = None
+) -> Callable[[Any], Refusal]:
     return lambda error: Refusal(status, code, detail, retryable, headers=_retry_after(wait_seconds))
 
 
@@ -199,11 +229,32 @@ _KINDS: tuple[tuple[type[Exception], Callable[[Any], Refusal]], ...] = (
     (rest_errors.APIException, _of_rest),
     (Http404, _plain(404, "not_found", "There is nothing here that you may see. Lists show what there is.")),
     (django_errors.PermissionDenied, _plain(403, "request.forbidden", "This is not yours to do.")),
-    (django_errors.RequestDataTooBig, _plain(413, "request.too_large", "The body is larger than any call takes. A Compose file has at most 64 KiB.")),
+    (
+        django_errors.RequestDataTooBig,
+        _plain(413, "request.too_large", "The body is larger than any call takes. A Compose file has at most 64 KiB."),
+    ),
     (django_errors.BadRequest, _plain(400, "request.malformed", "The request cannot be read.")),
     (django_errors.SuspiciousOperation, _plain(400, "request.malformed", "The request cannot be read.")),
     (UnreadablePostError, _plain(400, "request.malformed", "The body ended before it was complete.", retryable=True)),
-    (OperationalError, _plain(503, "database.unavailable", "The database does not answer in time. Nothing was changed.", retryable=True, wait_seconds=5)),
-    (InterfaceError, _plain(503, "database.unavailable", "The database does not answer in time. Nothing was changed.", retryable=True, wait_seconds=5)),
+    (
+        OperationalError,
+        _plain(
+            503,
+            "database.unavailable",
+            "The database does not answer in time. Nothing was changed.",
+            retryable=True,
+            wait_seconds=5,
+        ),
+    ),
+    (
+        InterfaceError,
+        _plain(
+            503,
+            "database.unavailable",
+            "The database does not answer in time. Nothing was changed.",
+            retryable=True,
+            wait_seconds=5,
+        ),
+    ),
     (DatabaseError, _unforeseen),
 )

@@ -77,4 +77,8 @@ class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyp
     name: ClassVar[str] = "agentToken"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "sam_<id>_<secret>, made by `manage.py agent_token create`."}
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "sam_<id>_<secret>, made by `manage.py agent_token create`.",
+        }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.request import Request
 
-from ...domain.problems import Problem
+from ...domain.problems import Problem, pointer_to
 from ...errors import DeploymentError, InvalidSubmission
 
 DOCUMENT_MAX_BYTES = 64 * 1024
@@ -31,7 +32,9 @@ class TooLarge(DeploymentError):
         self.what, self.limit = what, limit
 
     def __str__(self) -> str:
-        return f"{self.what} has at most {self.limit} bytes here. Leave out comments and what the image can hold itself."
+        return (
+            f"{self.what} has at most {self.limit} bytes here. Leave out comments and what the image can hold itself."
+        )
 
 
 class RollbackBody(BaseModel):
@@ -47,22 +50,28 @@ Body = TypeVar("Body", bound=BaseModel)
 
 def document(request: Request) -> tuple[bytes, str]:
     """The submitted document and whether it is "yaml" or "json". Raises UnsupportedMediaType and TooLarge."""
-    media_type = (request.content_type or "").partition(";")[0].strip().lower()
+    media_type = _media_type(request)
     if media_type not in MEDIA_TYPES:
-        raise UnsupportedMediaType(media_type[:100] or "none", f"Send a Compose file as application/yaml or a manifest as application/json, not as {media_type[:100] or 'nothing'}.")
+        told = f"Send a Compose file as application/yaml or a manifest as application/json; this is {media_type or 'without a Content-Type'}."
+        raise UnsupportedMediaType(media_type, told)
     return _bounded(request, "A Compose file or manifest", DOCUMENT_MAX_BYTES), MEDIA_TYPES[media_type]
 
 
 def read(request: Request, shape: type[Body]) -> Body:
     """A JSON body in its shape; no body is an empty object. Raises InvalidSubmission, UnsupportedMediaType and TooLarge."""
     raw = _bounded(request, "The body", _JSON_MAX_BYTES)
-    media_type = (request.content_type or "").partition(";")[0].strip().lower()
-    if raw and media_type not in ("application/json", ""):
-        raise UnsupportedMediaType(media_type[:100])
+    if raw and _media_type(request) not in ("application/json", ""):
+        raise UnsupportedMediaType(_media_type(request), "The body of this call is JSON, sent as application/json.")
     try:
         return shape.model_validate_json(raw or b"{}")
     except ValidationError as fault:
-        raise InvalidSubmission([_problem(error) for error in fault.errors(include_url=False, include_input=False)]) from None
+        raise InvalidSubmission(
+            [_problem(error) for error in fault.errors(include_url=False, include_input=False)]
+        ) from None
+
+
+def _media_type(request: Request) -> str:
+    return (request.content_type or "").partition(";")[0].strip().lower()[:100]
 
 
 def _bounded(request: Request, what: str, limit: int) -> bytes:
@@ -76,9 +85,8 @@ def _bounded(request: Request, what: str, limit: int) -> bytes:
     return body
 
 
-def _problem(error: object) -> Problem:
-    assert isinstance(error, dict)
-    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error["loc"])
+def _problem(error: ErrorDetails) -> Problem:
+    pointer = pointer_to(*error["loc"])
     name = pointer or "the body"
     return Problem(
         code="request.body",

@@ -61,9 +61,19 @@ class Page:
             return None
         try:
             values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if not isinstance(values, list) or len(values) != len(self._keys) or not all(isinstance(v, str) for v in values):
+            if (
+                not isinstance(values, list)
+                or len(values) != len(self._keys)
+                or not all(isinstance(v, str) for v in values)
+            ):
                 raise ValueError("not the keys of this list")
-            return [self._rows.model._meta.get_field(key).to_python(v) for key, v in zip(self._keys, values, strict=True)]
+            return [
+                self._rows.model._meta.get_field(key).to_python(v) for key, v in zip(self._keys, values, strict=True)
+            ]
         except (ValueError, binascii.Error, ValidationError, RecursionError, OverflowError):
-            parameters.refuse("cursor", "it is none that a list of this kind gave out", "Send `next` of the page before, or leave it out.")
+            parameters.refuse(
+                "cursor",
+                "it is none that a list of this kind gave out",
+                "Send `next` of the page before, or leave it out.",
+            )
             return None

@@ -53,7 +53,9 @@ class KeyInFlight(DeploymentError):
     code, status, retryable, retry_after_seconds = "idempotency.in_flight", 409, True, 1
 
     def __str__(self) -> str:
-        return "The first call with this Idempotency-Key is still at work. Send the same again in a second for its answer."
+        return (
+            "The first call with this Idempotency-Key is still at work. Send the same again in a second for its answer."
+        )
 
 
 def stored(body: Any, *, status: int) -> Response:
@@ -138,7 +140,9 @@ def _taken_over(claim: IdempotentCall) -> IdempotentCall:
     now = timezone.now()
     if claim.created_at > now - timedelta(seconds=LEASE_SECONDS):
         raise KeyInFlight
-    if not IdempotentCall.objects.filter(pk=claim.pk, created_at=claim.created_at, status__isnull=True).update(created_at=now):
+    if not IdempotentCall.objects.filter(pk=claim.pk, created_at=claim.created_at, status__isnull=True).update(
+        created_at=now
+    ):
         raise KeyInFlight
     claim.created_at = now
     claim.is_taken_over = True  # type: ignore[attr-defined]

@@ -78,6 +78,14 @@ class Parameters:
             return None
         return text or None
 
+    def plan_hash(self, name: str, *, max_length: int) -> str | None:
+        """A text that must not be empty: whoever sends an empty one meant to be held to a plan, and would not be."""
+        text = self._one(name)
+        if text is not None and not 0 < len(text) <= max_length:
+            self._refuse(name, text, f"the plan_hash of a plan, 1 to {max_length} characters")
+            return None
+        return text
+
     def moment(self, name: str) -> int:
         """Unix seconds from Unix seconds or RFC 3339; 0 when absent."""
         text = self._one(name)
@@ -124,5 +132,12 @@ def _unix_seconds(text: str) -> int | None:
 
 def _problem(name: str, message: str, hint: str) -> Problem:
     return Problem(
-        code="request.parameter", severity="error", pointer="", line=None, column=None, message=message, hint=hint, fix=None
+        code="request.parameter",
+        severity="error",
+        pointer="",
+        line=None,
+        column=None,
+        message=message,
+        hint=hint,
+        fix=None,
     )
