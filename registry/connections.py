@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,9 +92,9 @@ def _body(response: requests.Response, max_bytes: int, ends_at: float) -> bytes:
     return bytes(body)
 
 
-def public_address(host: str, port: int, lookup: Callable[..., list[Any]] = socket.getaddrinfo) -> str:
+def public_address(host: str, port: int) -> str:
     """An address of a host. Raises ForbiddenAddress if any of its addresses is not public, OSError if it has none."""
-    addresses = [str(found[4][0]) for found in lookup(host, port, type=socket.SOCK_STREAM)]
+    addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     for address in addresses:
         if not _is_public(address):
             raise ForbiddenAddress(f"{host} leads to an address that is not public")

@@ -91,7 +91,7 @@ class Client:
         self._finish(repository, started.headers["Location"], blob)
 
     def mount(self, target: str, source: str, digest: str) -> requests.Response:
-        """Cross-repository mount, with the two scopes that Docker asks for at once: 201 mounted, 202 upload it yourself."""
+        """Cross-repository mount, with the two scopes that Docker asks for at once. 201: mounted; 202: upload it."""
         scopes = (f"repository:{source}:pull", f"repository:{target}:pull,push")
         return self._send("POST", f"/v2/{target}/blobs/uploads/?mount={digest}&from={source}", scopes=scopes)
 

@@ -58,7 +58,11 @@ def _running_registry(
     state = tmp_path_factory.mktemp("registry-state")
     with override_settings(REGISTRY_TOKEN_KEY_FILE=key_files[0], REGISTRY_TOKEN_CERT_FILE=key_files[1]):
         call_command(
-            "registry_setup", state_dir=state, port=registry_port, realm=f"{live_server.url}/registry/token", verbosity=0
+            "registry_setup",
+            state_dir=state,
+            port=registry_port,
+            realm=f"{live_server.url}/registry/token",
+            verbosity=0,
         )
     log = state / "registry.log"
     with log.open("wb") as sink:

@@ -180,7 +180,9 @@ def test_no_secret_is_in_the_database_the_events_or_the_logs(
         with pytest.raises(MintFailed) as failure:
             mint(project_id)
     password = made.password.reveal()
-    rows = serializers.serialize("json", [*RegistryMint.objects.all(), *Event.objects.all(), *QuotaWindow.objects.all()])
+    rows = serializers.serialize(
+        "json", [*RegistryMint.objects.all(), *Event.objects.all(), *QuotaWindow.objects.all()]
+    )
     told = [rows, caplog.text, json.dumps(structured, default=str), str(failure.value), repr(made), f"{made.password}"]
     for part in (password, *password.split(".")[1:]):  # the header is the same for all, and public
         assert not any(part in text for text in told)

@@ -28,7 +28,9 @@ class Docker:
         return subprocess.run([*self._argv, *arguments], input=stdin, capture_output=True, timeout=60, check=False)
 
     def login(self, made: PushCredentials | PullCredentials, host: str) -> subprocess.CompletedProcess[bytes]:
-        return self("login", host, "--username", made.username, "--password-stdin", stdin=made.password.reveal().encode())
+        return self(
+            "login", host, "--username", made.username, "--password-stdin", stdin=made.password.reveal().encode()
+        )
 
 
 @pytest.fixture

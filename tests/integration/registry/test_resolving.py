@@ -160,7 +160,5 @@ def test_the_resolvers_answer_is_what_a_node_pulls_with_its_own_login(
     pushed = image("resolved, then pulled")
     agent_of("acme").push("acme/web", "release", pushed)
     digest = backends.resolver().resolve(host, "acme/web", "release", None)
-    node = login(
-        credentials.mint_pull(project_id=uuid4(), repositories=["acme/web"], requested_by={}, ttl_seconds=60)
-    )
+    node = login(credentials.mint_pull(project_id=uuid4(), repositories=["acme/web"], requested_by={}, ttl_seconds=60))
     assert node.manifest("acme/web", digest).content == pushed.manifest

@@ -91,7 +91,15 @@ def test_another_service_and_an_endless_query_are_refused(client: Client, push_c
 
 def test_malformed_scopes_earn_nothing_and_no_error(client: Client, push_credentials: PushCredentials) -> None:
     authorization = basic(push_credentials.username, push_credentials.password.reveal())
-    for scope in ["", ":", "repository:", "repository:acme/web", "repository::pull", "repository:acme/../x:pull", "%00"]:
+    for scope in [
+        "",
+        ":",
+        "repository:",
+        "repository:acme/web",
+        "repository::pull",
+        "repository:acme/../x:pull",
+        "%00",
+    ]:
         assert ask(client, authorization, f"service=sam-registry&scope={scope}").status_code == 200
 
 
@@ -99,7 +107,9 @@ def test_refusals_are_logged_with_their_number_and_nothing_of_what_was_sent(clie
     with capture_logs() as lines:
         for _ in range(5):
             ask(client, basic("hunter2-pasted-into-the-user-name", "hunter2"))
-    assert [line["event"] for line in lines if line["event"] == "registry_logins_refused"] == ["registry_logins_refused"]
+    assert [line["event"] for line in lines if line["event"] == "registry_logins_refused"] == [
+        "registry_logins_refused"
+    ]
     assert "hunter2" not in str(lines)
 
 
