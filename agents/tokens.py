@@ -71,6 +71,13 @@ def revoke(*, token_id: str, by: dict[str, str] | None = None) -> AgentToken:
     return row
 
 
+def state_of(row: AgentToken) -> str:
+    """`usable`, `expired` or `revoked`."""
+    if row.revoked_at:
+        return "revoked"
+    return "expired" if row.expires_at and row.expires_at <= timezone.now() else "usable"
+
+
 def authenticate(text: str) -> Principal | None:
     """The principal that a token text speaks for; None for a malformed, unknown, expired or revoked one."""
     match = _TOKEN.fullmatch(text)
@@ -78,7 +85,7 @@ def authenticate(text: str) -> Principal | None:
     # The comparison happens for unknown tokens too, so that time tells nobody which ids exist.
     given = hashlib.sha256(match[2].encode() if match else b"").digest()
     same = hmac.compare_digest(given, bytes(row.secret_sha256) if row else _NOBODY)
-    if not row or not same or row.revoked_at or (row.expires_at and row.expires_at <= timezone.now()):
+    if not row or not same or state_of(row) != "usable":
         return None
     return Principal(
         project_id=row.project_id,
