@@ -49,7 +49,7 @@ golden: ## Write the golden files anew; look at the difference before you commit
 	@SAM_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q -k golden $(ARGS)
 
 .PHONY: check
-check: setup lint types layers migrations deploy-check schema audit ## Everything that needs no service: run before a push
+check: install setup lint types layers migrations deploy-check schema audit ## Everything that needs no service: run before a push
 
 .PHONY: lint
 lint: ## Style and likely bugs (ruff), and the format
@@ -71,7 +71,6 @@ layers: ## Who may import whom (import-linter)
 
 .PHONY: migrations
 migrations: ## No model change without its migration, and none that would lock or break a running version
-	@$(CHECK_ENV) $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(CHECK_ENV) $(BIN)/python -m scripts.migrations
 
 .PHONY: deploy-check
