@@ -1,7 +1,7 @@
-"""The deploy keys: a root key that is kept offline, a release key that signs what nodes do, and the keysets that name them.
+"""The deploy keys: a root key that is kept offline, a release key that signs what nodes do, the keysets that name them.
 
-The root key signs keysets only. `init` writes it to a file that an operator takes away; the database has its public half.
-The release key lies in the database, sealed under the key-encryption key, and is opened for each signature.
+The root key signs keysets only. `init` writes it to a file that an operator takes away; the database has its public
+half. The release key lies in the database, sealed under the key-encryption key, and is opened for each signature.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .services import vault
 
 ROOT_KEY_FILE = "root.key"
 ROOT, RELEASE = "root", "release"
-# Held by whoever makes or changes keys, so that two `init` at once make one set. The number is arbitrary and ours alone.
+# Held by whoever makes or changes keys, so that two `init` at once make one set. The number is arbitrary, and ours.
 _KEYS_LOCK = 0x53414D4B
 
 
 class KeysMissing(DeploymentError):
     """Nothing was ever initialised."""
 
-    code, status = "keyset.missing", 503
+    code, status, retryable = "keyset.missing", 503, True
 
     def __str__(self) -> str:
         return "There are no deploy keys, so nothing can be signed for a node. Make them with `manage.py keyset init`."
@@ -57,7 +57,7 @@ class RootKeyUnusable(DeploymentError):
 def init() -> Keyset:
     """Make root key, release key and keyset 1, unless there is a keyset: then answer the newest one and change nothing.
 
-    The root key is on disk before the keyset is committed. Who dies between the two finds the file again at the next try.
+    The root key is on disk before the keyset is committed. Who dies in between finds the file again at the next try.
     Raises RootKeyUnusable, OSError where the file cannot be written.
     """
     with transaction.atomic():
@@ -128,7 +128,7 @@ def newest_version() -> int:
 
 
 def history() -> dict[str, bytes]:
-    """Every release key that a keyset ever named, id to 32 bytes, revoked ones included: what was signed stays checkable.
+    """Every release key that a keyset ever named, id to 32 bytes, revoked ones included: old signatures stay checkable.
 
     Each keyset is verified as a node would, as the successor of the one before. Raises KeysMissing, KeysetError.
     """
@@ -145,7 +145,7 @@ def history() -> dict[str, bytes]:
 
 
 def show() -> dict[str, Any]:
-    """What an operator may see of the keys: `{version, not_before, keys: [{keyid, role, public, active, revoked_at, created_at}]}`.
+    """What an operator may see: `{version, not_before, revoked, keys: [{keyid, role, public, active, ...}]}`.
 
     Raises KeysMissing.
     """

@@ -48,6 +48,7 @@ RELEASE_EDGES: Mapping[R, Mapping[R, str]] = {
         R.LIVE: "the node's receipt, whenever it comes",
         R.FAILED: "the node's receipt, whenever it comes",
         R.CANCELLED: "the node's receipt, whenever it comes",
+        R.SUPERSEDED: "the node's receipt that it was live, when a later release or another node serves by then",
     },
     R.LIVE: {R.SUPERSEDED: "the receipt that makes a later release live, or that stops the environment"},
 }

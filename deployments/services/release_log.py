@@ -1,8 +1,8 @@
-"""The release log: per project, append-only, each entry covering the one before, so that history cannot be rewritten unseen.
+"""The release log: per project, append-only, each entry covering the one before: history is not rewritten unseen.
 
-An entry's body is canonical JSON: `{v, position, previous, at, what, environment_id, sequence, manifest_digest, by, ...}`.
-`what` is `release.accepted`, `payload.signed`, `receipt`, or another word of whoever appends. Signed things lie in it as
-they were signed, so that the log proves itself without the tables it speaks of.
+An entry's body is canonical JSON: `{v, position, previous, at, what, environment_id, sequence, manifest_digest, by,
+...}`. `what` is `release.accepted`, `payload.signed`, `receipt`, or another word of whoever appends. Signed things lie
+in it as they were signed, so that the log proves itself without the tables it speaks of.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import rfc8785
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
@@ -79,22 +80,22 @@ class BrokenLink:
 def verify(project: Project) -> BrokenLink | None:
     """The first thing that does not hold, or None.
 
-    Checked: the chain itself; that each accepted release still is the manifest it was; that each payload was signed by a
-    release key that a keyset named; that each receipt was signed by the key of the node that its payload was made for;
-    and that no release is or was live, and no receipt lies in its table, without an entry that says so.
+    Checked: the chain itself; that each accepted release still is the manifest it was; that each payload was signed by
+    a release key that a keyset named; that each receipt was signed by the key of the node that its payload was made
+    for; and that no release is or was live, and no receipt lies in its table, without an entry that says so.
     Raises signing.KeysMissing where entries are signed by keys that are gone altogether.
     """
-    seen = _Seen()
+    seen = _Seen(project)
     try:
         for body in _chain(project):
-            _CHECKS.get(body["what"], _unchecked)(body, seen)
+            _check(body, seen)
         _compare_with_tables(project, seen)
-    except _Broken as broken:
+    except _BrokenError as broken:
         return broken.link
     return None
 
 
-class _Broken(Exception):
+class _BrokenError(Exception):
     def __init__(self, position: int, code: str, why: str):
         self.link = BrokenLink(position, code, why)
 
@@ -107,6 +108,7 @@ Place = tuple[str, int]
 class _Seen:
     """What the entries so far have established."""
 
+    project: Project
     accepted: dict[Place, str] = field(default_factory=dict)
     digests: dict[Place, str] = field(default_factory=dict)
     node_keys: dict[tuple[str, int, str], bytes] = field(default_factory=dict)
@@ -120,11 +122,13 @@ def _chain(project: Project) -> Iterator[dict[str, Any]]:
     for number, entry in enumerate(LogEntry.objects.filter(project=project).order_by("position").iterator(), start=1):
         body = _read(entry)
         if entry.position != number or body["position"] != number:
-            raise _Broken(number, "log.position", "the positions do not count up by one; an entry is missing or added")
+            raise _BrokenError(
+                number, "log.position", "the positions do not count up by one; an entry is missing or added"
+            )
         if entry.previous_hash != previous or body["previous"] != previous:
-            raise _Broken(number, "log.previous", "it does not follow from the entry before it")
+            raise _BrokenError(number, "log.previous", "it does not follow from the entry before it")
         if entry.entry_hash != entry_hash(previous, bytes(entry.body)):
-            raise _Broken(number, "log.hash", "its hash is not that of its content")
+            raise _BrokenError(number, "log.hash", "its hash is not that of its content")
         previous = entry.entry_hash
         yield body
 
@@ -135,21 +139,31 @@ def _read(entry: LogEntry) -> dict[str, Any]:
         if {"position", "previous", "what"} <= body.keys() and isinstance(body["what"], str):
             return dict(body)
     except (ValueError, AttributeError) as fault:
-        raise _Broken(entry.position, "log.body", "its content is not the JSON of an entry") from fault
-    raise _Broken(entry.position, "log.body", "its content is not that of an entry")
+        raise _BrokenError(entry.position, "log.body", "its content is not the JSON of an entry") from fault
+    raise _BrokenError(entry.position, "log.body", "its content is not that of an entry")
 
 
-def _unchecked(body: Mapping[str, Any], seen: _Seen) -> None:
-    """An entry that only the chain vouches for."""
+def _check(body: Mapping[str, Any], seen: _Seen) -> None:
+    """Kinds of entries that are not named here are vouched for by the chain alone."""
+    check = _CHECKS.get(body["what"])
+    try:
+        if check is not None:
+            check(body, seen)
+    except (KeyError, TypeError, ValueError, AttributeError, ValidationError) as fault:
+        raise _BrokenError(body["position"], "log.body", "its content is not that of an entry of its kind") from fault
 
 
 def _check_accepted(body: Mapping[str, Any], seen: _Seen) -> None:
-    release = Release.objects.filter(environment_id=body["environment_id"], sequence=body["sequence"]).first()
+    release = Release.objects.filter(
+        environment_id=body["environment_id"], environment__project=seen.project, sequence=body["sequence"]
+    ).first()
     if release is None:
-        raise _Broken(body["position"], "log.release_missing", f"release {body['sequence']} is gone")
+        raise _BrokenError(body["position"], "log.release_missing", f"release {body['sequence']} is gone")
     digest = body["manifest_digest"]
     if release.manifest_digest != digest or sha256_digest(bytes(release.manifest)) != digest:
-        raise _Broken(body["position"], "log.manifest", f"release {body['sequence']} is not the manifest accepted then")
+        raise _BrokenError(
+            body["position"], "log.manifest", f"release {body['sequence']} is not the manifest accepted then"
+        )
     seen.accepted[_place(body)] = digest
 
 
@@ -162,12 +176,18 @@ def _check_payload(body: Mapping[str, Any], seen: _Seen) -> None:
             Statement, envelopes.open_envelope(raw, payload_type=PAYLOAD_RELEASE, keys=seen.release_keys)
         )
     except WireError as fault:
-        raise _Broken(body["position"], "log.payload_signature", f"the payload's envelope does not verify: {fault}") from fault
+        raise _BrokenError(
+            body["position"], "log.payload_signature", f"the payload's envelope does not verify: {fault}"
+        ) from fault
     named = (statement.environment_id, statement.seq, statement.release_digest)
     if named != (*_place(body), body["manifest_digest"]):
-        raise _Broken(body["position"], "log.payload", "the signed statement speaks of something else than the entry")
+        raise _BrokenError(
+            body["position"], "log.payload", "the signed statement speaks of something else than the entry"
+        )
     if statement.action == "apply" and seen.accepted.get(_place(body)) != statement.release_digest:
-        raise _Broken(body["position"], "log.payload", f"release {statement.seq} was never accepted with this digest")
+        raise _BrokenError(
+            body["position"], "log.payload", f"release {statement.seq} was never accepted with this digest"
+        )
     seen.digests[_place(body)] = statement.release_digest
     seen.node_keys[(*_place(body), statement.node_id)] = bytes.fromhex(body["node_key"])
 
@@ -175,19 +195,23 @@ def _check_payload(body: Mapping[str, Any], seen: _Seen) -> None:
 def _check_receipt(body: Mapping[str, Any], seen: _Seen) -> None:
     key = seen.node_keys.get((*_place(body), body["by"]["node"]))
     if key is None:
-        raise _Broken(body["position"], "log.receipt", "it is from a node that no payload of this sequence was made for")
+        raise _BrokenError(
+            body["position"], "log.receipt", "it is from a node that no payload of this sequence was made for"
+        )
     raw = body["envelope"].encode()
     try:
         word = decode(Word, envelopes.open_envelope(raw, payload_type=PAYLOAD_RECEIPT, keys={keyid(key): key}))
     except WireError as fault:
-        raise _Broken(body["position"], "log.receipt_signature", f"the receipt does not verify: {fault}") from fault
+        raise _BrokenError(
+            body["position"], "log.receipt_signature", f"the receipt does not verify: {fault}"
+        ) from fault
     named = (word.environment_id, word.seq, word.node_id, word.release_digest, word.outcome)
     if named != (*_place(body), body["by"]["node"], body["manifest_digest"], body["outcome"]):
-        raise _Broken(body["position"], "log.receipt", "the node's signed words are others than the entry's")
+        raise _BrokenError(body["position"], "log.receipt", "the node's signed words are others than the entry's")
     if seen.digests[_place(body)] != word.release_digest:
-        raise _Broken(body["position"], "log.receipt", "it is for another manifest than the one that was signed")
+        raise _BrokenError(body["position"], "log.receipt", "it is for another manifest than the one that was signed")
     seen.receipts.add(sha256_digest(raw))
-    if body["status"] == ReleaseStatus.LIVE:
+    if word.outcome == "live" and body["status"] in (ReleaseStatus.LIVE, ReleaseStatus.SUPERSEDED):
         seen.live.add(_place(body))
 
 
@@ -200,13 +224,21 @@ def _place(body: Mapping[str, Any]) -> Place:
 
 def _compare_with_tables(project: Project, seen: _Seen) -> None:
     """Also finds a log whose end was cut off: the tables then tell of more than the log does."""
-    for release in Release.objects.filter(environment__project=project).order_by("environment_id", "sequence").iterator():
+    for release in (
+        Release.objects.filter(environment__project=project).order_by("environment_id", "sequence").iterator()
+    ):
         place = (str(release.environment_id), release.sequence)
         if place not in seen.accepted:
-            raise _Broken(0, "log.release_unlogged", f"release {release.sequence} has no entry that it was accepted")
+            raise _BrokenError(
+                0, "log.release_unlogged", f"release {release.sequence} has no entry that it was accepted"
+            )
         if release.was_live and place not in seen.live:
-            raise _Broken(0, "log.live_unproven", f"release {release.sequence} was live, and no receipt in the log says so")
+            raise _BrokenError(
+                0, "log.live_unproven", f"release {release.sequence} was live, and no receipt in the log says so"
+            )
     for receipt in Receipt.objects.filter(environment__project=project).order_by("pk").iterator():
         raw = bytes(receipt.envelope)
         if sha256_digest(raw) != receipt.digest or receipt.digest not in seen.receipts:
-            raise _Broken(0, "log.receipt_unlogged", f"a receipt for {receipt.sequence} is not in the log as it is stored")
+            raise _BrokenError(
+                0, "log.receipt_unlogged", f"a receipt for {receipt.sequence} is not in the log as it is stored"
+            )

@@ -1,5 +1,18 @@
-"""Routes that nodes call."""
+"""Routes that nodes call: apart from every session and agent middleware, without a slash at their ends."""
 
 from __future__ import annotations
 
-urlpatterns: list[object] = []
+from django.urls import path
+
+from . import views
+
+_RELEASE = "environments/<uuid:environment_id>/releases/<int:sequence>"
+
+urlpatterns = [
+    path("enrol", views.enrol),
+    path("heartbeat", views.heartbeat),
+    path("keyset/<int:version>", views.keyset),
+    path(_RELEASE, views.fetch),
+    path(f"{_RELEASE}/events", views.events),
+    path("environments/<uuid:environment_id>/logs", views.logs),
+]
