@@ -15,7 +15,6 @@ from typing import Any
 
 import requests
 from hcloud import APIException, Client
-from urllib3.exceptions import NewConnectionError
 
 from providers.errors import (
     AuthFailed,
@@ -26,13 +25,13 @@ from providers.errors import (
     NameTaken,
     NotFound,
     OperationFailed,
-    OutcomeUnknown,
     PreconditionFailed,
     ProviderError,
     QuotaExceeded,
     RateLimited,
     Unavailable,
 )
+from providers.transport import lost, never_sent
 
 BY_CODE: Mapping[str, type[ProviderError]] = {
     "not_found": NotFound,
@@ -154,20 +153,6 @@ class Fence:
 
     def _redacted(self, message: str | None) -> str:
         return (message or "").replace(self._token, "[redacted]")
-
-
-def never_sent(error: requests.RequestException) -> bool:
-    """Whether no connection came about, so that nothing can have been done."""
-    if isinstance(error, requests.ConnectTimeout | requests.exceptions.SSLError):
-        return True
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError)
-
-
-def lost(message: str, write: bool, code: str = "", trace: str | None = None) -> ProviderError:
-    """No usable answer: for a read nothing happened, of a write nobody knows."""
-    kind = OutcomeUnknown if write else Unavailable
-    return kind(message, provider_code=code, correlation_id=trace)
 
 
 def failed_action(error: Mapping[str, Any] | None, what: str, resource_id: str) -> ProviderError:

@@ -3,10 +3,10 @@
 Limits and rules are written here from the vendor's documents, not taken from the adapter. Time is counted in polls: an
 action ends after `polls_per_action` looks at it, or by `advance`.
 
-Faults besides the transport's (see `loopback.Stateful`): `action_error` (`code`, `message`, and `done`: it took effect
-all the same), `action_stuck` (never ends), `action_forgotten` (404, while it goes on unseen), each ordered for an action's
-command; `create_lag` (`polls` for which a new resource is not found), `deleted_meanwhile` (a record of the first page goes
-before the second is read).
+Faults besides the transport's (see `loopback.Stateful`): `action_error` (`code`, `message`, and `done`: it took
+effect all the same), `action_stuck` (never ends), `action_forgotten` (404, while it goes on unseen), each ordered for an
+action's command; `create_lag` (`polls` for which a new resource is not found), `deleted_meanwhile` (a record of the
+first page goes before the second is read).
 """
 
 from __future__ import annotations

@@ -140,10 +140,11 @@ class Faults:
 class Stateful:
     """What both fakes share: a lock around the state, a log of calls, and the faults of the transport.
 
-    A subclass names each request's call (`call_of`), answers it (`serve`), and refuses in its vendor's words (`refusal`).
-    Faults of the transport: `hang` (no answer for `seconds`, nothing done), `reset` (closed, nothing done), `lost`
-    (done, then closed), `html` (a proxy's page of `status`, nothing done; `html_after`: done), `truncated` (done, half
-    the answer), `additions` (members and values of tomorrow), `refuse` (`status`, `code`: the vendor's own error).
+    A subclass names each request's call (`call_of`), answers it (`serve`), and refuses in its vendor's words
+    (`refusal`). Faults of the transport: `hang` (no answer for `seconds`, nothing done), `reset` (closed, nothing done),
+    `lost` (done, then closed), `html` (a proxy's page of `status`, nothing done; `html_after`: done), `truncated`
+    (done, half the answer), `additions` (members and values of tomorrow), `refuse` (`status`, `code`: the vendor's own
+    error).
     """
 
     BEFORE = frozenset({"hang", "reset", "html", "refuse"})
