@@ -110,6 +110,10 @@ class Journal:
         """Whether anything was journaled."""
         return self.path.exists()
 
+    def last_written(self) -> int:
+        """When the last entry was written, in Unix seconds. Raises FileNotFoundError."""
+        return int(self.path.stat().st_mtime)
+
 
 class Store:
     """One state directory. Methods may be called from several threads; one process at a time holds it (`lock`)."""
@@ -200,6 +204,10 @@ class Store:
     def keyset(self) -> Keyset:
         """The newest trusted keyset. Raises StoreError."""
         return self._read(Keyset, self.root / "keyset.json")
+
+    def has_keyset(self) -> bool:
+        """Whether any keyset is trusted yet."""
+        return (self.root / "keyset.json").exists()
 
     def adopt_keyset(self, keyset: Keyset, envelope: bytes) -> None:
         """Trust this keyset from now on; its envelope is kept for audit. The caller has verified it."""
