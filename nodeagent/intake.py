@@ -182,11 +182,8 @@ class Intake:
         self._store.raise_floor(environment_id, seq, statement.release_digest)
         self._store.write_release(environment_id, seq, payload)
         lane.accepted()
-        report = self._reporting(lane)
-        report(Progress(seq, "apply:begin", "verify", "begin"))
-        report(Progress(seq, "apply:step", "verify", "end", "signed, for this node, and within its policy"))
         self._changed()
-        outcome = self._run(lane, statement, cancel, report)
+        outcome = self._run(lane, statement, cancel, self._reporting(lane))
         self._settle(lane, statement, outcome)
         self._store.prune(environment_id)
 

@@ -78,7 +78,8 @@ class Engine(Protocol):
 
     Payloads are read from the store (`Store.release(environment_id, seq)`), verified again by nobody: the loop verified
     the bytes and wrote them. No method raises for what went wrong in an apply: that is an Outcome. The loop records
-    each Outcome as `receipt.json` beside the payload, so a journal without one beside it is unfinished business.
+    each Outcome as `receipt.json` beside the payload, so a journal without one beside it is unfinished business. The
+    engine reports every step of an apply, from `apply:begin` on; the loop only what it refused before.
     """
 
     def apply(self, environment_id: str, seq: int, *, cancel: Cancellation, report: Report) -> Outcome:
