@@ -29,7 +29,10 @@ class NameTaken(AgentsError):
         self.noun, self.name = noun, name
 
     def __str__(self) -> str:
-        return f"There is a {self.noun} {self.name!r} already, or one whose registry namespace would be the same. Choose another name."
+        return (
+            f"There is a {self.noun} {self.name!r} already, or one whose registry namespace would be the same. "
+            "Choose another name."
+        )
 
 
 class UnknownScope(AgentsError):

@@ -11,7 +11,7 @@ from timeline import events
 from .errors import InvalidName, NameTaken, NoSuchName
 from .models import AgentProfile, Project
 
-# Also a valid path component of a registry repository, so that slug and namespace are the same text and cannot fold together.
+# Also a valid path component of a repository, so that slug and namespace are one text and no two fold together.
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", re.ASCII)
 SLUG_RULE = "1 to 40 of a-z, 0-9 and -, with a letter or digit at both ends and no -- inside"
 
@@ -28,7 +28,13 @@ def create(*, slug: str, by: dict[str, str] | None = None) -> Project:
     try:
         with transaction.atomic():
             project = Project.objects.create(slug=slug, namespace=slug)
-            events.record(project_id=project.pk, subject=("project", project.pk), kind="project:created", by=by, data={"slug": slug})
+            events.record(
+                project_id=project.pk,
+                subject=("project", project.pk),
+                kind="project:created",
+                by=by,
+                data={"slug": slug},
+            )
     except IntegrityError as fault:
         raise NameTaken("project", slug) from fault
     return project

@@ -54,7 +54,9 @@ def create(
             profile=profile,
             expires_at=timezone.now() + timedelta(seconds=expires_in_seconds) if expires_in_seconds else None,
         )
-        events.record(project_id=project.pk, subject=("token", token_id), kind="token:created", by=by, data={"name": name})
+        events.record(
+            project_id=project.pk, subject=("token", token_id), kind="token:created", by=by, data={"name": name}
+        )
     return row, f"sam_{token_id}_{secret}"
 
 

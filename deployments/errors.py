@@ -9,7 +9,10 @@ from .domain.problems import Problem
 
 
 class DeploymentError(Exception):
-    """Base of every refusal. `code` is public and stable; `status` is its HTTP status; `retryable` says whether time may help."""
+    """Base of every refusal.
+
+    `code` is public and stable, `status` is its HTTP status, `retryable` says whether time alone may help.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int] = 409
@@ -35,7 +38,10 @@ class EnvironmentNotActive(DeploymentError):
         self.environment, self.state = environment, state
 
     def __str__(self) -> str:
-        return f"{self.environment} is {self.state}. An operator starts it with `manage.py environment start {self.environment}`."
+        return (
+            f"{self.environment} is {self.state}. "
+            f"An operator starts it with `manage.py environment start {self.environment}`."
+        )
 
 
 class GateClosed(DeploymentError):
@@ -59,7 +65,10 @@ class ProfileNotAdmitted(DeploymentError):
 
     def __str__(self) -> str:
         who = f"the agent profile {self.profile}" if self.profile else "a token without an agent profile"
-        return f"{self.environment} does not admit {who}. An operator admits profiles with `manage.py environment gate --profile`."
+        return (
+            f"{self.environment} does not admit {who}. "
+            "An operator admits profiles with `manage.py environment gate --profile`."
+        )
 
 
 class InvalidSubmission(DeploymentError):
@@ -79,7 +88,10 @@ class PlanStale(DeploymentError):
     code = "plan.stale"
 
     def __str__(self) -> str:
-        return "Something that the plan was made from has changed since. Ask for a new plan with ?dry_run=true and decide again."
+        return (
+            "Something that the plan was made from has changed since. "
+            "Ask for a new plan with ?dry_run=true and decide again."
+        )
 
 
 class AlreadySettled(DeploymentError):
@@ -111,7 +123,10 @@ class WrongState(DeploymentError):
         self.environment, self.state, self.wanted = environment, state, wanted
 
     def __str__(self) -> str:
-        return f"{self.environment} is {self.state}, so it cannot {self.wanted} now. `manage.py environment show` tells where it stands."
+        return (
+            f"{self.environment} is {self.state}, so it cannot {self.wanted} now. "
+            "`manage.py environment show` tells where it stands."
+        )
 
 
 class InvalidValue(DeploymentError):
@@ -131,7 +146,9 @@ class NotBuiltYet(DeploymentError):
         self.what = what
 
     def __str__(self) -> str:
-        return f"{self.what} is part of the contract and not built yet in this version; the CHANGELOG says when it comes."
+        return (
+            f"{self.what} is part of the contract and not built yet in this version; the CHANGELOG says when it comes."
+        )
 
 
 class NodeUnavailable(DeploymentError):
@@ -142,4 +159,6 @@ class NodeUnavailable(DeploymentError):
         self.retry_after_seconds = 10
 
     def __str__(self) -> str:
-        return f"The node of {self.environment} {self.why}. Ask again when the environment's `observed.node` says ready."
+        return (
+            f"The node of {self.environment} {self.why}. Ask again when the environment's `observed.node` says ready."
+        )

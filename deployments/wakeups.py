@@ -1,6 +1,6 @@
-"""Wakes those who wait: PostgreSQL's NOTIFY, sent with the commit that gives a reason, so that pull and long polls are quick.
+"""Wakes those who wait, by PostgreSQL's NOTIFY, sent with the commit that gives the reason: pull and polls are quick.
 
-A notification is only a nudge. Whoever wakes, or is never woken, reads the rows again; a lost one costs a poll, not a truth.
+A notification is only a nudge. Whoever wakes, or never does, reads the rows again; a lost one costs a poll, no truth.
 """
 
 from __future__ import annotations

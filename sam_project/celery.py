@@ -1,4 +1,4 @@
-"""The Celery application: tasks are nudges, and every beat entry is a sweep that finds what a lost nudge left behind."""
+"""The Celery application: tasks are nudges, every beat entry a sweep that finds what a lost nudge left behind."""
 
 from __future__ import annotations
 

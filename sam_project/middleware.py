@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.handlers.base import BaseHandler
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.module_loading import import_string
 
-Handler = Callable[[HttpRequest], HttpResponse]
+# Django's own handlers are synchronous or asynchronous, and say which by a marker rather than by their type.
+Handler = Callable[[HttpRequest], Any]
 
 
 @sync_and_async_middleware
@@ -37,8 +39,9 @@ def for_people_only(get_response: Handler) -> Handler:
 
     chosen = adapter.adapt_method_mode(True, people, iscoroutinefunction(people), debug=False)
 
-    async def choose(request: HttpRequest) -> HttpResponse:
-        return await (get_response if is_machine(request) else chosen)(request)
+    async def choose(request: HttpRequest) -> HttpResponseBase:
+        answer: Awaitable[HttpResponseBase] = (get_response if is_machine(request) else chosen)(request)
+        return await answer
 
     markcoroutinefunction(choose)
     return choose

@@ -16,7 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def _running_installation_defaults() -> None:
-    """Take what `make up` wrote as defaults; the real environment wins. SAM_SETTINGS_FILE names another file, or none."""
+    """Take what `make up` wrote as defaults; the real environment wins. SAM_SETTINGS_FILE names another file."""
     path = Path(os.environ.get("SAM_SETTINGS_FILE", BASE_DIR / ".sam" / "settings.env"))
     if not path.is_file():
         return
@@ -47,6 +47,7 @@ PUBLIC_URL = env.str("SAM_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 REGISTRY_URL = env.str("SAM_REGISTRY_URL", "http://127.0.0.1:5000").rstrip("/")
 REGISTRY_TOKEN_KEY_FILE = env.path("SAM_REGISTRY_TOKEN_KEY_FILE", BASE_DIR / ".sam" / "registry" / "token.key")
 REGISTRY_TOKEN_CERT_FILE = env.path("SAM_REGISTRY_TOKEN_CERT_FILE", BASE_DIR / ".sam" / "registry" / "token.crt")
+REGISTRY_CA_FILE = env.path("SAM_REGISTRY_CA_FILE", None)
 LOCAL_NODE_DIR = env.path("SAM_LOCAL_NODE_DIR", BASE_DIR / ".sam" / "node")
 LOCAL_VOLUMES_DIR = env.path("SAM_LOCAL_VOLUMES_DIR", BASE_DIR / ".sam" / "volumes")
 KEK = env.key("SAM_KEK")

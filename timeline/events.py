@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -12,6 +12,13 @@ from django.utils import timezone
 from .models import Event
 
 Subject = tuple[str, object]
+
+
+class Place(TypedDict):
+    """Where an event belongs."""
+
+    project_id: UUID
+    environment_id: UUID | None
 
 
 def record(

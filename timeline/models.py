@@ -1,4 +1,4 @@
-"""Sessions, messages and events: what was said and what happened. No foreign key leads out: records outlive their subjects."""
+"""Sessions, messages and events: what was said and what happened. No foreign key leads out: records outlive all."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Severity(models.TextChoices):
 
 
 class Event(models.Model):
-    """Something that happened to a subject. `kind` reads `noun:what`, for instance `release:live`. Never changed, only added."""
+    """Something that happened to a subject. `kind` reads `noun:what`, as in `release:live`. Only added, never changed."""
 
     at = models.DateTimeField()
     project_id = models.UUIDField()
@@ -69,7 +69,9 @@ class Event(models.Model):
             models.Index(fields=["subject_kind", "subject_id", "id"], name="event_of_subject"),
             models.Index(fields=["environment_id", "id"], name="event_of_environment"),
             models.Index(fields=["project_id", "id"], name="event_of_project"),
-            models.Index(fields=["session_id", "id"], name="event_of_session", condition=models.Q(session_id__isnull=False)),
+            models.Index(
+                fields=["session_id", "id"], name="event_of_session", condition=models.Q(session_id__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

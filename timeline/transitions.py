@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
-from uuid import UUID
 
 from django.db import connection, models
 
@@ -32,7 +31,7 @@ class Stateful(Protocol):
     EDGES: Edges
     pk: Any
 
-    def event_place(self) -> dict[str, UUID | None]: ...
+    def event_place(self) -> events.Place: ...
 
 
 def transition(
@@ -42,7 +41,7 @@ def transition(
     by: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     severity: str = "info",
-    **changes: object,
+    **changes: Any,
 ) -> bool:
     """Take one edge from the state that `row` was read in, write `changes` along, and record `{noun}:{to}`.
 
@@ -56,7 +55,9 @@ def transition(
     was = getattr(row, row.STATE_FIELD)
     if to not in row.EDGES.get(was, {}):
         raise ForbiddenEdge(row.NOUN, was, to)
-    moved = model._default_manager.filter(pk=row.pk, **{row.STATE_FIELD: was}).update(**{row.STATE_FIELD: to}, **changes)
+    moved = model._default_manager.filter(pk=row.pk, **{row.STATE_FIELD: was}).update(
+        **{row.STATE_FIELD: to}, **changes
+    )
     if not moved:
         return False
     for name, value in {row.STATE_FIELD: to, **changes}.items():

@@ -155,7 +155,10 @@ NODE_EDGES: Mapping[N, Mapping[N, str]] = {
         N.DRAINING: "stop or retire",
         N.DELETING: "an operator's replacement, stop or retire",
     },
-    N.DRAINING: {N.DELETING: "advance, when the app is down and the volumes are detached", N.UNREACHABLE: "the silence sweep"},
+    N.DRAINING: {
+        N.DELETING: "advance, when the app is down and the volumes are detached",
+        N.UNREACHABLE: "the silence sweep",
+    },
     N.FAILED: {N.DELETING: "the next release, stop or retire"},
     N.DELETING: {N.DELETED: "the placement, when the provider has no such server any more"},
 }
@@ -179,8 +182,14 @@ class VolumeState(StrEnum):
 
 V = VolumeState
 VOLUME_EDGES: Mapping[V, Mapping[V, str]] = {
-    V.REQUESTED: {V.CREATING: "the placement that claims the row before it asks the provider", V.DELETING: "an operator"},
-    V.CREATING: {V.AVAILABLE: "the placement, when the provider says so", V.FAILED: "the placement, when refused for good"},
+    V.REQUESTED: {
+        V.CREATING: "the placement that claims the row before it asks the provider",
+        V.DELETING: "an operator",
+    },
+    V.CREATING: {
+        V.AVAILABLE: "the placement, when the provider says so",
+        V.FAILED: "the placement, when refused for good",
+    },
     V.AVAILABLE: {
         V.ATTACHING: "advance, when the node's server runs",
         V.RESIZING: "a release that declares more, or an operator",

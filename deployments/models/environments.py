@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
-from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from agents.models import Project
+from timeline.events import Place
 
 from ..domain.states import ENVIRONMENT_EDGES, EnvironmentState
 
@@ -17,7 +17,8 @@ from ..domain.states import ENVIRONMENT_EDGES, EnvironmentState
 class Environment(models.Model):
     """A target of releases. `last_sequence` is the counter that releases and stop or retire orders share.
 
-    `value_version` counts the changes of its variables and secrets. `generation` counts the nodes that this environment has had; `node` is the one it is placed on now, if any.
+    `value_version` counts the changes of its variables and secrets. `generation` counts the nodes that this environment
+    has had; `node` is the one it is placed on now, if any.
     `policy` holds what an operator changed from the defaults (deployments.domain.policy).
     """
 
@@ -51,7 +52,7 @@ class Environment(models.Model):
     def __str__(self) -> str:
         return f"{self.project.slug}/{self.slug}"
 
-    def event_place(self) -> dict[str, UUID | None]:
+    def event_place(self) -> Place:
         return {"project_id": self.project_id, "environment_id": self.pk}
 
 
@@ -61,7 +62,9 @@ class Observation(models.Model):
     `dimensions` maps app, node, routes, disk and drift to {state, code, summary}.
     """
 
-    environment = models.OneToOneField(Environment, on_delete=models.CASCADE, primary_key=True, related_name="observation")
+    environment = models.OneToOneField(
+        Environment, on_delete=models.CASCADE, primary_key=True, related_name="observation"
+    )
     dimensions = models.JSONField(default=dict)
     services = models.JSONField(default=dict)
     routes = models.JSONField(default=list)

@@ -6,7 +6,7 @@ from django.db import models
 
 
 class SigningKey(models.Model):
-    """An Ed25519 key. `sealed_private` is encrypted under the key-encryption key; null where the private half is offline."""
+    """An Ed25519 key. `sealed_private` is under the key-encryption key; null where the private half is offline."""
 
     keyid = models.CharField(primary_key=True, max_length=16)
     role = models.CharField(max_length=7, choices=[("root", "root"), ("release", "release")])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+
+from timeline.events import Place
 
 from ..domain.states import NODE_EDGES, NodeState
 from .environments import Environment
@@ -27,7 +28,9 @@ class Node(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.CharField(max_length=64)
     server_id = models.CharField(max_length=128, blank=True)
-    role = models.CharField(max_length=10, choices=[("deployment", "deployment"), ("workspace", "workspace")], default="deployment")
+    role = models.CharField(
+        max_length=10, choices=[("deployment", "deployment"), ("workspace", "workspace")], default="deployment"
+    )
     state = models.CharField(max_length=11, choices=[(s, s) for s in NodeState], default=NodeState.REQUESTED)
     owner = models.ForeignKey(Environment, on_delete=models.PROTECT, null=True, related_name="owned_nodes")
     shared = models.BooleanField(default=False)
@@ -53,17 +56,24 @@ class Node(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["owner"], condition=Q(owner__isnull=False) & ~Q(state=NodeState.DELETED), name="node_one_per_environment"
+                fields=["owner"],
+                condition=Q(owner__isnull=False) & ~Q(state=NodeState.DELETED),
+                name="node_one_per_environment",
             ),
-            models.UniqueConstraint(fields=["account"], condition=Q(shared=True) & ~Q(state=NodeState.DELETED), name="node_one_shared"),
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(shared=True) & ~Q(state=NodeState.DELETED), name="node_one_shared"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"node {self.pk} ({self.account})"
 
-    def event_place(self) -> dict[str, UUID | None]:
+    def event_place(self) -> Place:
         owner = self.owner
-        return {"project_id": owner.project_id if owner else uuid.UUID(int=0), "environment_id": owner.pk if owner else None}
+        return {
+            "project_id": owner.project_id if owner else uuid.UUID(int=0),
+            "environment_id": owner.pk if owner else None,
+        }
 
 
 class NodeNonce(models.Model):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+
+from timeline.events import Place
 
 from ..domain.states import ORDER_EDGES, OrderStatus
 from .environments import Environment
 
 
 class Order(models.Model):
-    """Tells the node to take an environment's app down. `stopped_sequence` is the release that was live, 0 if none was."""
+    """Tells the node to take an app down. `stopped_sequence` is the release that was live, 0 if none was."""
 
     NOUN: ClassVar[str] = "order"
     STATE_FIELD: ClassVar[str] = "status"
@@ -46,5 +47,5 @@ class Order(models.Model):
     def __str__(self) -> str:
         return f"{self.action} order {self.sequence}"
 
-    def event_place(self) -> dict[str, UUID | None]:
+    def event_place(self) -> Place:
         return {"project_id": self.environment.project_id, "environment_id": self.environment_id}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+
+from timeline.events import Place
 
 from ..domain.states import RELEASE_EDGES, ReleaseStatus
 from .environments import Environment
@@ -17,8 +18,8 @@ class Release(models.Model):
     """One release. `manifest` holds the canonical bytes; nothing of it changes after the insert, only its status moves.
 
     `waiting` is null or {on, code, message, since, retry_at}. `evidence` is null or {code, summary, services}.
-    `reference_versions` maps each referenced name to its version when the payload was made, `changed_in` each service to
-    the sequence that last changed it: together they decide which containers the next release leaves alone.
+    `reference_versions` maps each referenced name to its version when the payload was made, `changed_in` each service
+    to the sequence that last changed it: together they decide which containers the next release leaves alone.
     """
 
     NOUN: ClassVar[str] = "release"
@@ -60,7 +61,9 @@ class Release(models.Model):
                 condition=Q(status__in=[ReleaseStatus.OFFERED, ReleaseStatus.APPLYING]),
                 name="release_one_with_node",
             ),
-            models.UniqueConstraint(fields=["environment"], condition=Q(status=ReleaseStatus.LIVE), name="release_one_live"),
+            models.UniqueConstraint(
+                fields=["environment"], condition=Q(status=ReleaseStatus.LIVE), name="release_one_live"
+            ),
         ]
         indexes = [models.Index(fields=["status"], name="release_unsettled", condition=Q(settled_at__isnull=True))]
         ordering = ["-sequence"]
@@ -68,5 +71,5 @@ class Release(models.Model):
     def __str__(self) -> str:
         return f"release {self.sequence}"
 
-    def event_place(self) -> dict[str, UUID | None]:
+    def event_place(self) -> Place:
         return {"project_id": self.environment.project_id, "environment_id": self.environment_id}

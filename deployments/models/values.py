@@ -17,7 +17,7 @@ class NamedValue(models.Model):
     """
 
     VARIABLE: ClassVar[str] = "variable"
-    SECRET: ClassVar[str] = "secret"
+    SECRET: ClassVar[str] = "secret"  # noqa: S105 - the word, not one
 
     environment = models.ForeignKey(Environment, on_delete=models.CASCADE, related_name="values")
     name = models.CharField(max_length=128)
@@ -33,7 +33,8 @@ class NamedValue(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["environment", "name"], name="value_name_unique"),
             models.CheckConstraint(
-                condition=Q(kind="variable", ciphertext__isnull=True) | Q(kind="secret", ciphertext__isnull=False, value=""),
+                condition=Q(kind="variable", ciphertext__isnull=True)
+                | Q(kind="secret", ciphertext__isnull=False, value=""),
                 name="value_secret_is_ciphertext",
             ),
         ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from typing import ClassVar
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
+
+from timeline.events import Place
 
 from ..domain.states import VOLUME_EDGES, VolumeState
 from .environments import Environment
@@ -48,5 +49,5 @@ class Volume(models.Model):
     def __str__(self) -> str:
         return f"volume {self.name}"
 
-    def event_place(self) -> dict[str, UUID | None]:
+    def event_place(self) -> Place:
         return {"project_id": self.environment.project_id, "environment_id": self.environment_id}

@@ -71,13 +71,19 @@ def represent_node(node: Node) -> dict[str, Any]:
 
 
 def represent_volume(row: Volume) -> dict[str, Any]:
-    return {"name": row.name, "id": row.volume_id or None, "state": row.state, "size_gb": row.size_gb, "server": row.server_id or None}
+    return {
+        "name": row.name,
+        "id": row.volume_id or None,
+        "state": row.state,
+        "size_gb": row.size_gb,
+        "server": row.server_id or None,
+    }
 
 
 def observed(environment: Environment, pending: Release | None = None) -> dict[str, Dimension]:
     """Six dimensions that never collapse into one, each {state, code, summary}, and both clocks.
 
-    Five are the node's word; `provider` is the control plane's own, `node` is the control plane's when the node is silent.
+    Five are the node's word; `provider` is the control plane's own, and so is `node` when the node is silent.
     """
     row: Observation | None = getattr(environment, "observation", None)
     said: Mapping[str, Dimension] = row.dimensions if row else {}
@@ -95,9 +101,17 @@ def _node_dimension(node: Node | None, said: Dimension) -> Dimension:
         return {"state": "none", "code": "node.none", "summary": "There is no node; the first release makes one."}
     if node.state == NodeState.UNREACHABLE:
         seen = node.last_seen_at.isoformat() if node.last_seen_at else "never"
-        return {"state": "warning", "code": "node.unreachable", "summary": f"The node is silent since {seen}; its apps may run all the same."}
+        return {
+            "state": "warning",
+            "code": "node.unreachable",
+            "summary": f"The node is silent since {seen}; its apps may run all the same.",
+        }
     if node.quarantined_at:
-        return {"state": "failed", "code": "node.quarantined", "summary": "The node was enrolled again with other keys; an operator has to look."}
+        return {
+            "state": "failed",
+            "code": "node.quarantined",
+            "summary": "The node was enrolled again with other keys; an operator has to look.",
+        }
     if node.state != NodeState.READY:
         return {"state": "unknown", "code": f"node.{node.state}", "summary": f"The node is {node.state}."}
     return said
@@ -106,7 +120,12 @@ def _node_dimension(node: Node | None, said: Dimension) -> Dimension:
 def _provider_dimension(environment: Environment, pending: Release | None) -> Dimension:
     waiting = pending.waiting if pending else None
     if waiting and waiting["on"] in ("node", "volume") and waiting["code"].startswith("provider."):
-        return {"state": "warning", "code": waiting["code"], "summary": waiting["message"], "retry_at": waiting["retry_at"]}
+        return {
+            "state": "warning",
+            "code": waiting["code"],
+            "summary": waiting["message"],
+            "retry_at": waiting["retry_at"],
+        }
     if environment.node and environment.node.fault:
         fault = environment.node.fault
         return {"state": "failed", "code": fault["code"], "summary": fault["message"]}

@@ -20,7 +20,9 @@ def represent(release: Release) -> dict[str, Any]:
         "sequence": release.sequence,
         "status": release.status,
         "manifest_digest": release.manifest_digest,
-        "submitted_by": {name: release.submitted_by.get(name) for name in ("token", "token_name", "profile", "session", "operator")},
+        "submitted_by": {
+            name: release.submitted_by.get(name) for name in ("token", "token_name", "profile", "session", "operator")
+        },
         "rollback_of": release.rollback_of,
         "waiting": release.waiting,
         "evidence": release.evidence,
@@ -40,7 +42,10 @@ def compose(release: Release) -> bytes:
     """The Compose file as the node gets it: every reference is a numbered placeholder, so no secret can be in it."""
     changed_in = {name: int(sequence) for name, sequence in release.changed_in.items()}
     return renderer.render(
-        manifests.of(release), environment_id=str(release.environment_id), sequence=release.sequence, changed_in=changed_in or None
+        manifests.of(release),
+        environment_id=str(release.environment_id),
+        sequence=release.sequence,
+        changed_in=changed_in or None,
     )
 
 

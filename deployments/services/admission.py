@@ -45,7 +45,9 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> A
     digests, unresolved = _resolve(wanted, parsed.places)
     problems += unresolved
     if problems:
-        raise InvalidSubmission(sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0, problem.pointer)))
+        raise InvalidSubmission(
+            sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0, problem.pointer))
+        )
     return Admitted(manifest.pin(parsed.manifest, digests), tuple(parsed.warnings))
 
 
@@ -59,16 +61,24 @@ def _missing_references(environment: Environment, parsed: Any) -> Iterable[Probl
 def _resolve(wanted: Mapping[str, str], places: Places) -> tuple[dict[str, str], list[Problem]]:
     """Reference to digest, each asked for once, all at the same time; what is not there is a problem at its pointer.
 
+    Every reference here has passed the policy, so its host is allowed.
+
     Raises the registry's error where it cannot be asked now: that is no fault of the submission.
     """
     asked = {reference: _as_wanted(reference) for reference in set(wanted.values())}
-    answers = backends.resolver(allowed_hosts=frozenset()).resolve_many(asked.values())
+    answers = backends.resolver(allowed_hosts={each.host for each in asked.values()}).resolve_many(asked.values())
     digests = {reference: answer for reference, each in asked.items() if isinstance(answer := answers[each], str)}
-    refused = {reference: answer for reference, each in asked.items() if isinstance(answer := answers[each], RegistryError)}
+    refused = {
+        reference: answer for reference, each in asked.items() if isinstance(answer := answers[each], RegistryError)
+    }
     for fault in refused.values():
         if fault.retryable:
             raise fault
-    problems = [_image_problem(pointer, refused[reference], places) for pointer, reference in wanted.items() if reference in refused]
+    problems = [
+        _image_problem(pointer, refused[reference], places)
+        for pointer, reference in wanted.items()
+        if reference in refused
+    ]
     return digests, problems
 
 

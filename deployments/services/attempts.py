@@ -1,4 +1,4 @@
-"""Leases and back-off of rows that are driven by exchanges with a provider: one at a time, and each row's failure its own."""
+"""Leases and back-off of rows that exchanges with a provider drive: one at a time, each row's failure its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def claim(row: Any) -> bool:
     free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
     due = Q(retry_at__isnull=True) | Q(retry_at__lte=now)
     model = type(row)
-    return bool(model.objects.filter(free & due, pk=row.pk).update(claimed_until=now + timedelta(seconds=LEASE_SECONDS)))
+    return bool(
+        model.objects.filter(free & due, pk=row.pk).update(claimed_until=now + timedelta(seconds=LEASE_SECONDS))
+    )
 
 
 def succeeded(row: Any) -> None:
@@ -34,4 +36,6 @@ def failed(row: Any, *, code: str, message: str, retry_after_seconds: float | No
     pause = retry_after_seconds or min(_FIRST_PAUSE_SECONDS * 2 ** min(row.failures, 10), _LONGEST_PAUSE_SECONDS)
     retry_at = timezone.now() + timedelta(seconds=pause)
     fault = {"code": code, "message": message, "since": timezone.now().isoformat(), "retry_at": retry_at.isoformat()}
-    type(row).objects.filter(pk=row.pk).update(claimed_until=None, failures=F("failures") + 1, retry_at=retry_at, fault=fault)
+    type(row).objects.filter(pk=row.pk).update(
+        claimed_until=None, failures=F("failures") + 1, retry_at=retry_at, fault=fault
+    )

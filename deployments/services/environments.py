@@ -22,7 +22,14 @@ By = Mapping[str, str]
 
 
 def create(
-    *, project: Project, slug: str, gate_open: bool = False, account: str = "local", location: str = "", size: str = "", by: By
+    *,
+    project: Project,
+    slug: str,
+    gate_open: bool = False,
+    account: str = "local",
+    location: str = "",
+    size: str = "",
+    by: By,
 ) -> Environment:
     """A new environment; its gate is closed unless said. Raises InvalidName and NameTaken."""
     projects.check_slug("environment", slug)
@@ -31,7 +38,9 @@ def create(
             environment = Environment.objects.create(
                 project=project, slug=slug, gate_open=gate_open, account=account, location=location, size=size
             )
-            _record(environment, "environment:created", by, {"slug": slug, "account": account, "gate": _gate(gate_open)})
+            _record(
+                environment, "environment:created", by, {"slug": slug, "account": account, "gate": _gate(gate_open)}
+            )
     except IntegrityError as fault:
         raise NameTaken("environment", f"{project.slug}/{slug}") from fault
     return environment
@@ -95,9 +104,19 @@ def _order(environment: Environment, *, action: str, to: EnvironmentState, by: B
         row.save(update_fields=["last_sequence"])
         live = row.releases.filter(status=ReleaseStatus.LIVE).values_list("sequence", flat=True).first()
         order = Order.objects.create(
-            environment=row, sequence=row.last_sequence, action=action, stopped_sequence=live or _last_stopped(row), ordered_by=dict(by)
+            environment=row,
+            sequence=row.last_sequence,
+            action=action,
+            stopped_sequence=live or _last_stopped(row),
+            ordered_by=dict(by),
         )
-        events.record(**row.event_place(), subject=("order", order.pk), kind="order:accepted", by=by, data={"action": action, "sequence": order.sequence})
+        events.record(
+            **row.event_place(),
+            subject=("order", order.pk),
+            kind="order:accepted",
+            by=by,
+            data={"action": action, "sequence": order.sequence},
+        )
         nudges.advance(row.pk)
     return row
 

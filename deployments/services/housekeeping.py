@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -23,13 +24,19 @@ _SPEAKING = (NodeState.ENROLLED, NodeState.READY, NodeState.WARM, NodeState.DRAI
 def mark_silent_nodes() -> int:
     """Nodes without a heartbeat are `unreachable`: said, and nothing more. Their apps may run perfectly well."""
     before = timezone.now() - timedelta(seconds=SILENT_AFTER_SECONDS)
-    silent = Node.objects.filter(state__in=_SPEAKING, last_seen_at__lt=before).values_list("pk", flat=True)[: sweeps.BATCH]
+    silent = Node.objects.filter(state__in=_SPEAKING, last_seen_at__lt=before).values_list("pk", flat=True)[
+        : sweeps.BATCH
+    ]
     return sweeps.each("silent nodes", list(silent), lambda pk: _mark_silent(pk, before))
 
 
-def _mark_silent(node_id: object, before: object) -> None:
+def _mark_silent(node_id: UUID, before: datetime) -> None:
     with transaction.atomic():
-        node = Node.objects.select_for_update(of=("self",)).filter(pk=node_id, last_seen_at__lt=before, state__in=_SPEAKING).first()
+        node = (
+            Node.objects.select_for_update(of=("self",))
+            .filter(pk=node_id, last_seen_at__lt=before, state__in=_SPEAKING)
+            .first()
+        )
         if node is not None:
             transition(node, to=NodeState.UNREACHABLE, severity="warning")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,7 +21,9 @@ MAX_LINES = 1000
 _KEPT_SECONDS = 120
 
 
-def ask(*, environment: Environment, service: str = "", since: str = "", limit: int = 100, cursor: str = "") -> LogQuery:
+def ask(
+    *, environment: Environment, service: str = "", since: str = "", limit: int = 100, cursor: str = ""
+) -> LogQuery:
     """Put a question to the environment's node. Raises NodeUnavailable where there is none."""
     with transaction.atomic():
         node = environment.node
@@ -32,25 +36,30 @@ def ask(*, environment: Environment, service: str = "", since: str = "", limit: 
     return query
 
 
-def take(node: Node, environment_id: object, answer: LogAnswer) -> None:
+def take(node: Node, environment_id: UUID, answer: LogAnswer) -> None:
     """Keep a node's answer until it is read. An answer to no question of ours is dropped."""
     with transaction.atomic():
-        query = LogQuery.objects.select_related("environment").filter(
-            pk=answer.request_id, node=node, environment_id=environment_id, answer__isnull=True
-        ).first()
+        query = (
+            LogQuery.objects.select_related("environment")
+            .filter(pk=answer.request_id, node=node, environment_id=environment_id, answer__isnull=True)
+            .first()
+        )
         if query is None:
             return
         # The node has redacted what its releases hold; here goes what the environment holds beyond them.
         hidden = Redactor(values.secret_texts(query.environment))
-        lines = [{"at": line.at, "service": line.service, "stream": line.stream, "text": hidden(line.text)} for line in answer.lines]
+        lines = [
+            {"at": line.at, "service": line.service, "stream": line.stream, "text": hidden(line.text)}
+            for line in answer.lines
+        ]
         LogQuery.objects.filter(pk=query.pk).update(answer={"lines": lines, "next": answer.next, "error": answer.error})
         wakeups.notify(f"log:{query.pk}")
 
 
-def answer_of(query: LogQuery) -> dict[str, object] | None:
+def answer_of(query: LogQuery) -> dict[str, Any] | None:
     """The answer, once: the row goes with it. None while there is none."""
     row = LogQuery.objects.filter(pk=query.pk, answer__isnull=False).first()
-    if row is None:
+    if row is None or row.answer is None:
         return None
     row.delete()
     return dict(row.answer)

@@ -59,7 +59,7 @@ def is_enrolled(node: Node) -> bool:
 
 
 def drive(environment: Environment, node: Node) -> Node:
-    """One bounded exchange with the provider, if the row needs one and nobody else is at it; answers the row as it is now."""
+    """One bounded exchange with the provider, if the row needs one and nobody is at it; answers the row as it is now."""
     if node.state in _TO_MAKE and attempts.claim(node):
         try:
             _make(environment, node)

@@ -12,7 +12,7 @@ _ENDING = frozenset({EnvironmentState.STOPPING, EnvironmentState.RETIRING})
 
 
 def advance(environment_id: UUID) -> None:
-    """Bring one environment a step closer to what is wanted of it. Safe to run at any time, by any number of callers."""
+    """Bring one environment a step closer to what is wanted of it. Safe to run at any time, by any number."""
     environment = Environment.objects.select_related("project", "node").filter(pk=environment_id).first()
     if environment is None:
         return

@@ -1,4 +1,4 @@
-"""Releases: submitted, advanced towards a node, cancelled and rolled back. The node's word on them is taken by `receipts`."""
+"""Releases: submitted, advanced towards a node, cancelled, rolled back. The node's word is taken by `receipts`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,13 @@ class _Basis:
 
 
 def submit(
-    *, environment: Environment, principal: Principal, document: bytes, media_type: str, dry_run: bool = False, plan_hash: str | None = None
+    *,
+    environment: Environment,
+    principal: Principal,
+    document: bytes,
+    media_type: str,
+    dry_run: bool = False,
+    plan_hash: str | None = None,
 ) -> Release | plans.Plan:
     """Accept a Compose file (`media_type` "yaml") or a manifest ("json") as the next release, or answer the plan of it.
 
@@ -109,7 +115,9 @@ def accept(
     wait are cancelled by this one.
     """
     environment.last_sequence += 1
-    Environment.objects.filter(pk=environment.pk).update(last_sequence=environment.last_sequence, retry_at=None, failures=0)
+    Environment.objects.filter(pk=environment.pk).update(
+        last_sequence=environment.last_sequence, retry_at=None, failures=0
+    )
     for older in environment.releases.filter(status__in=_NOT_WITH_NODE).select_related("environment"):
         end(older, to=ReleaseStatus.CANCELLED, by=by, data={"because": f"release {environment.last_sequence} is newer"})
     release = Release.objects.create(
@@ -121,7 +129,13 @@ def accept(
         rollback_of=rollback_of,
         plan=dict(plan),
     )
-    _record(release, "release:accepted", by, {"sequence": release.sequence, "digest": release.manifest_digest, "rollback_of": rollback_of}, session_id)
+    _record(
+        release,
+        "release:accepted",
+        by,
+        {"sequence": release.sequence, "digest": release.manifest_digest, "rollback_of": rollback_of},
+        session_id,
+    )
     release_log.append(
         project_id=environment.project_id,
         body={
@@ -140,13 +154,24 @@ def accept(
 # Ending and cancelling
 
 
-def end(release: Release, *, to: ReleaseStatus, by: By | None = None, evidence: Mapping[str, Any] | None = None, data: Mapping[str, Any] | None = None) -> bool:
-    """Settle a release in the caller's transaction and wake who waits for it. False: it was settled by somebody else."""
+def end(
+    release: Release,
+    *,
+    to: ReleaseStatus,
+    by: By | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> bool:
+    """Settle a release in the caller's transaction and wake who waits for it. False: somebody else has settled it."""
     changes: dict[str, Any] = {"settled_at": timezone.now(), "waiting": None}
     if evidence is not None:
         changes["evidence"] = dict(evidence)
     severity = "error" if to in (ReleaseStatus.FAILED, ReleaseStatus.UNKNOWN) else "info"
-    more = {"sequence": release.sequence, **(data or {}), **({"code": evidence["code"], "summary": evidence["summary"]} if evidence else {})}
+    more = {
+        "sequence": release.sequence,
+        **(data or {}),
+        **({"code": evidence["code"], "summary": evidence["summary"]} if evidence else {}),
+    }
     moved = transition(release, to=to, by=by, data=more, severity=severity, **changes)
     if moved:
         wakeups.notify(f"release:{release.pk}")
@@ -175,7 +200,9 @@ def request_cancel(release: Release, *, by: By) -> None:
         end(release, to=ReleaseStatus.CANCELLED, by=by)
         return
     release.cancel_requested_at = timezone.now()
-    Release.objects.filter(pk=release.pk, cancel_requested_at__isnull=True).update(cancel_requested_at=release.cancel_requested_at)
+    Release.objects.filter(pk=release.pk, cancel_requested_at__isnull=True).update(
+        cancel_requested_at=release.cancel_requested_at
+    )
     _record(release, "release:cancel_requested", by, {"sequence": release.sequence})
     _wake_node(release.environment)
 
@@ -266,17 +293,25 @@ class _Obstacle:
     is_final: bool = False
 
 
-def _obstacle(environment: Environment, release: Release, node: Any, rows: list[Any], declared: int) -> _Obstacle | None:
+def _obstacle(
+    environment: Environment, release: Release, node: Any, rows: list[Any], declared: int
+) -> _Obstacle | None:
     if node.state == "failed":
         fault = node.fault or {}
-        return _Obstacle("node", fault.get("code", "node.failed"), fault.get("message", "The node could not be made."), is_final=True)
+        return _Obstacle(
+            "node", fault.get("code", "node.failed"), fault.get("message", "The node could not be made."), is_final=True
+        )
     for row, noun in [(node, "node"), *((row, "volume") for row in rows)]:
         if row.fault:
             return _Obstacle(noun, row.fault["code"], row.fault["message"], row.fault.get("retry_at"))
     if node.quarantined_at:
-        return _Obstacle("node", "node.quarantined", "The node was enrolled a second time with other keys; an operator has to look.")
+        return _Obstacle(
+            "node", "node.quarantined", "The node was enrolled a second time with other keys; an operator has to look."
+        )
     if not placements.is_enrolled(node):
-        return _Obstacle("node", "node.enrolling", f"The node is {node.state}; the release goes on as soon as it has enrolled.")
+        return _Obstacle(
+            "node", "node.enrolling", f"The node is {node.state}; the release goes on as soon as it has enrolled."
+        )
     if len(rows) < declared or any(row.state != "attached" for row in rows):
         return _Obstacle("volume", "volume.attaching", "A declared volume is not attached yet.")
     if environment.releases.filter(status__in=RELEASE_WITH_NODE).exists():
@@ -285,7 +320,12 @@ def _obstacle(environment: Environment, release: Release, node: Any, rows: list[
 
 
 def _newest_waiting(environment: Environment) -> Release | None:
-    return environment.releases.filter(status__in=_NOT_WITH_NODE).select_related("environment__project").order_by("-sequence").first()
+    return (
+        environment.releases.filter(status__in=_NOT_WITH_NODE)
+        .select_related("environment__project")
+        .order_by("-sequence")
+        .first()
+    )
 
 
 def _offer(environment: Environment, release: Release, node: Any) -> None:
@@ -295,9 +335,15 @@ def _offer(environment: Environment, release: Release, node: Any) -> None:
             row = _locked(environment.pk)
             live = row.releases.filter(status=ReleaseStatus.LIVE).first()
             release.refresh_from_db(fields=["status", "waiting"])
-            if release.status not in _NOT_WITH_NODE or row.node_id != node.pk or row.releases.filter(status__in=RELEASE_WITH_NODE).exists():
+            if (
+                release.status not in _NOT_WITH_NODE
+                or row.node_id != node.pk
+                or row.releases.filter(status__in=RELEASE_WITH_NODE).exists()
+            ):
                 return
-            payloads.make(environment=row, node=node, sequence=release.sequence, action="apply", release=release, stopped=None)
+            payloads.make(
+                environment=row, node=node, sequence=release.sequence, action="apply", release=release, stopped=None
+            )
             now = timezone.now()
             more = {"sequence": release.sequence, "node": str(node.pk), "previous": live.sequence if live else 0}
             transition(release, to=ReleaseStatus.OFFERED, data=more, offered_at=now, progressed_at=now, waiting=None)
@@ -321,7 +367,12 @@ def _wait(release: Release, obstacle: _Obstacle) -> None:
     }
     with transaction.atomic():
         if release.status == ReleaseStatus.ACCEPTED:
-            transition(release, to=ReleaseStatus.WAITING, waiting=waiting, data={"sequence": release.sequence, "on": obstacle.on, "code": obstacle.code})
+            transition(
+                release,
+                to=ReleaseStatus.WAITING,
+                waiting=waiting,
+                data={"sequence": release.sequence, "on": obstacle.on, "code": obstacle.code},
+            )
         elif waiting != release.waiting:
             Release.objects.filter(pk=release.pk, status=ReleaseStatus.WAITING).update(waiting=waiting)
         wakeups.notify(f"release:{release.pk}")
@@ -331,7 +382,11 @@ def _fail(release: Release, code: str, summary: str) -> None:
     with transaction.atomic():
         release.refresh_from_db(fields=["status"])
         if release.status in RELEASE_PENDING:
-            live = release.environment.releases.filter(status=ReleaseStatus.LIVE).values_list("sequence", flat=True).first()
+            live = (
+                release.environment.releases.filter(status=ReleaseStatus.LIVE)
+                .values_list("sequence", flat=True)
+                .first()
+            )
             Release.objects.filter(pk=release.pk).update(serving_after=live or 0)
             end(release, to=ReleaseStatus.FAILED, evidence={"code": code, "summary": summary, "services": {}})
 
@@ -350,7 +405,11 @@ def _finish_start(environment: Environment) -> None:
 def overdue(*, limit: int) -> list[UUID]:
     """Releases whose node has missed the deadline, and the grace that its own report of that is given."""
     latest = timezone.now() - timedelta(seconds=settings.APPLY_DEADLINE_SECONDS + settings.APPLY_GRACE_SECONDS)
-    return list(Release.objects.filter(status__in=RELEASE_WITH_NODE, progressed_at__lt=latest).values_list("pk", flat=True)[:limit])
+    return list(
+        Release.objects.filter(status__in=RELEASE_WITH_NODE, progressed_at__lt=latest).values_list("pk", flat=True)[
+            :limit
+        ]
+    )
 
 
 def give_up_on(release_id: UUID) -> None:
@@ -363,8 +422,8 @@ def give_up_on(release_id: UUID) -> None:
                 to=ReleaseStatus.UNKNOWN,
                 evidence={
                     "code": "node.silent",
-                    "summary": "The node has not answered by the deadline. Its own receipt, whenever it comes, will say what happened; "
-                    "look at the node, or release again.",
+                    "summary": "The node has not answered by the deadline. Its own receipt, whenever it comes, will say what "
+                    "happened; look at the node, or release again.",
                     "services": {},
                 },
             )
@@ -374,7 +433,12 @@ def unfinished(*, limit: int) -> list[UUID]:
     """Environments with something to move, those that have waited longest first."""
     pending = Q(releases__status__in=_NOT_WITH_NODE) | Q(state__in=["stopping", "starting", "retiring"])
     due = Q(retry_at__isnull=True) | Q(retry_at__lte=timezone.now())
-    return list(Environment.objects.filter(pending, due).order_by("retry_at", "pk").distinct().values_list("pk", flat=True)[:limit])
+    return list(
+        Environment.objects.filter(pending, due)
+        .order_by("retry_at", "pk")
+        .distinct()
+        .values_list("pk", flat=True)[:limit]
+    )
 
 
 def _locked(environment_id: UUID) -> Environment:
@@ -387,4 +451,6 @@ def _wake_node(environment: Environment) -> None:
 
 
 def _record(release: Release, kind: str, by: By, data: Mapping[str, Any], session_id: UUID | None = None) -> None:
-    events.record(**release.event_place(), session_id=session_id, subject=("release", release.pk), kind=kind, by=by, data=data)
+    events.record(
+        **release.event_place(), session_id=session_id, subject=("release", release.pk), kind=kind, by=by, data=data
+    )

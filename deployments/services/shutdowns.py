@@ -1,4 +1,4 @@
-"""Stop and retire, carried out: the order to the node, the volumes detached, the node given back, the state moved on."""
+"""Stop and retire, carried out: the order to the node, the volumes detached, the node given back."""
 
 from __future__ import annotations
 
@@ -36,24 +36,36 @@ def advance(environment: Environment) -> None:
 def _offer(environment: Environment, order: Order) -> None:
     """Hand the order to the node once nothing else is with it. A node that never enrolled runs nothing to take down."""
     with transaction.atomic():
-        row = Environment.objects.select_for_update(of=("self",)).select_related("project", "node").get(pk=environment.pk)
+        row = (
+            Environment.objects.select_for_update(of=("self",)).select_related("project", "node").get(pk=environment.pk)
+        )
         if row.releases.filter(status__in=RELEASE_WITH_NODE).exists():
             return
         if row.node is None or not placements.is_enrolled(row.node):
             settle(order, OrderStatus.DONE)
             return
         stopped = row.releases.filter(sequence=order.stopped_sequence).first()
-        payloads.make(environment=row, node=row.node, sequence=order.sequence, action=order.action, release=None, stopped=stopped)
+        payloads.make(
+            environment=row, node=row.node, sequence=order.sequence, action=order.action, release=None, stopped=stopped
+        )
         transition(order, to=OrderStatus.OFFERED, offered_at=timezone.now(), data={"sequence": order.sequence})
         wakeups.notify(f"node:{row.node.pk}")
 
 
 def settle(order: Order, to: OrderStatus, *, evidence: dict[str, object] | None = None) -> bool:
     """End an order in the caller's transaction. Done: what was live is live no more."""
-    moved = transition(order, to=to, settled_at=timezone.now(), evidence=evidence, severity="error" if to == OrderStatus.FAILED else "info")
+    moved = transition(
+        order,
+        to=to,
+        settled_at=timezone.now(),
+        evidence=evidence,
+        severity="error" if to == OrderStatus.FAILED else "info",
+    )
     if moved and to == OrderStatus.DONE:
         for release in order.environment.releases.filter(status=ReleaseStatus.LIVE).select_related("environment"):
-            releases.end(release, to=ReleaseStatus.SUPERSEDED, data={"because": f"{order.action} order {order.sequence}"})
+            releases.end(
+                release, to=ReleaseStatus.SUPERSEDED, data={"because": f"{order.action} order {order.sequence}"}
+            )
         nudges.advance(order.environment_id)
     return moved
 
@@ -61,7 +73,9 @@ def settle(order: Order, to: OrderStatus, *, evidence: dict[str, object] | None 
 def overdue(*, limit: int) -> list[UUID]:
     """Orders that their node has not answered by the deadline."""
     latest = timezone.now() - timedelta(seconds=settings.APPLY_DEADLINE_SECONDS + settings.APPLY_GRACE_SECONDS)
-    return list(Order.objects.filter(status=OrderStatus.OFFERED, offered_at__lt=latest).values_list("pk", flat=True)[:limit])
+    return list(
+        Order.objects.filter(status=OrderStatus.OFFERED, offered_at__lt=latest).values_list("pk", flat=True)[:limit]
+    )
 
 
 def give_up_on(order_id: UUID) -> None:

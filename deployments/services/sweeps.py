@@ -32,4 +32,6 @@ def back_off(environment_id: UUID) -> None:
     """After an unexpected failure: half a minute at first, ten at most, so that a broken row does not eat the sweep."""
     failures = Environment.objects.filter(pk=environment_id).values_list("failures", flat=True).first() or 0
     pause = min(30 * 2 ** min(failures, 5), 600)
-    Environment.objects.filter(pk=environment_id).update(failures=F("failures") + 1, retry_at=timezone.now() + timedelta(seconds=pause))
+    Environment.objects.filter(pk=environment_id).update(
+        failures=F("failures") + 1, retry_at=timezone.now() + timedelta(seconds=pause)
+    )

@@ -42,22 +42,38 @@ def _checked(kind: str, name: str, value: bytes) -> tuple[str, list[str]]:
     if not NAME.fullmatch(name):
         raise InvalidValue(name, "is no name", "A name is a letter or _, then up to 127 letters, digits, _ or -.")
     if len(value) > MAX_BYTES:
-        raise InvalidValue(name, f"the value has {len(value)} bytes, at most {MAX_BYTES} are kept", "Keep files in a volume or the image.")
+        raise InvalidValue(
+            name,
+            f"the value has {len(value)} bytes, at most {MAX_BYTES} are kept",
+            "Keep files in a volume or the image.",
+        )
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError as fault:
-        raise InvalidValue(name, f"the value is not UTF-8 (byte {fault.start})", "Encode binary values, for instance as base64.") from None
+        raise InvalidValue(
+            name, f"the value is not UTF-8 (byte {fault.start})", "Encode binary values, for instance as base64."
+        ) from None
     if "\0" in text:
-        raise InvalidValue(name, "the value holds a NUL, which no environment variable can", "Encode binary values as base64.")
+        raise InvalidValue(
+            name, "the value holds a NUL, which no environment variable can", "Encode binary values as base64."
+        )
     if kind == NamedValue.SECRET and len(text) < SECRET_MIN_CHARACTERS:
         raise InvalidValue(
-            name, f"a secret under {SECRET_MIN_CHARACTERS} characters cannot be redacted from logs", "Use a longer one, or a variable."
+            name,
+            f"a secret under {SECRET_MIN_CHARACTERS} characters cannot be redacted from logs",
+            "Use a longer one, or a variable.",
         )
-    warnings = ["The value ends with a newline, which is kept. Send it with printf '%s' if that was not meant."] if text.endswith("\n") else []
+    warnings = (
+        ["The value ends with a newline, which is kept. Send it with printf '%s' if that was not meant."]
+        if text.endswith("\n")
+        else []
+    )
     return text, warnings
 
 
-def set_value(*, environment: Environment, kind: str, name: str, value: bytes, by: Mapping[str, str]) -> tuple[NamedValue, list[str]]:
+def set_value(
+    *, environment: Environment, kind: str, name: str, value: bytes, by: Mapping[str, str]
+) -> tuple[NamedValue, list[str]]:
     """Set a variable or a secret; answers the row and warnings. Running releases keep what they were sealed with.
 
     Raises InvalidValue, also when the name is taken by the other kind: both share one namespace.
@@ -68,7 +84,11 @@ def set_value(*, environment: Environment, kind: str, name: str, value: bytes, b
         Environment.objects.select_for_update().get(pk=environment.pk)
         row = NamedValue.objects.filter(environment=environment, name=name).first()
         if row and row.kind != kind:
-            raise InvalidValue(name, f"is a {row.kind} of this environment already", f"Unset the {row.kind} first, or choose another name.")
+            raise InvalidValue(
+                name,
+                f"is a {row.kind} of this environment already",
+                f"Unset the {row.kind} first, or choose another name.",
+            )
         version = _next_version(environment)
         row = row or NamedValue(environment=environment, name=name, kind=kind)
         row.version, row.set_by, row.set_at = version, dict(by), timezone.now()
@@ -77,7 +97,13 @@ def set_value(*, environment: Environment, kind: str, name: str, value: bytes, b
         else:
             row.value = text
         row.save()
-        events.record(**environment.event_place(), subject=("environment", environment.pk), kind=f"{kind}:set", by=by, data={"name": name, "version": version})
+        events.record(
+            **environment.event_place(),
+            subject=("environment", environment.pk),
+            kind=f"{kind}:set",
+            by=by,
+            data={"name": name, "version": version},
+        )
     return row, warnings
 
 
@@ -94,7 +120,13 @@ def unset(*, environment: Environment, kind: str, name: str, by: Mapping[str, st
         deleted, _ = NamedValue.objects.filter(environment=environment, kind=kind, name=name).delete()
         if not deleted:
             raise NotFound(kind, name)
-        events.record(**environment.event_place(), subject=("environment", environment.pk), kind=f"{kind}:unset", by=by, data={"name": name})
+        events.record(
+            **environment.event_place(),
+            subject=("environment", environment.pk),
+            kind=f"{kind}:unset",
+            by=by,
+            data={"name": name},
+        )
 
 
 def listed(*, environment: Environment, kind: str) -> list[NamedValue]:
@@ -108,7 +140,10 @@ def versions(environment: Environment) -> dict[str, int]:
 
 def plain(environment: Environment) -> dict[str, Plain]:
     """Every value opened, for sealing to a node. Raises vault.SealBroken."""
-    return {row.name: Plain(row.version, _open(row), row.kind == NamedValue.SECRET) for row in NamedValue.objects.filter(environment=environment)}
+    return {
+        row.name: Plain(row.version, _open(row), row.kind == NamedValue.SECRET)
+        for row in NamedValue.objects.filter(environment=environment)
+    }
 
 
 def secret_texts(environment: Environment) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -27,9 +28,15 @@ def ensure(environment_id: UUID, declared: Mapping[str, int | None]) -> list[Vol
         rows = {row.name: row for row in environment.volumes.exclude(state__in=_KEPT)}
         for name, size_gb in declared.items():
             if name not in rows:
-                wanted = rules.rounded_size(size_gb or DEFAULT_SIZE_GB, accounts.provider_of(environment.account).capabilities)
+                wanted = rules.rounded_size(
+                    size_gb or DEFAULT_SIZE_GB, accounts.provider_of(environment.account).capabilities.volumes
+                )
                 rows[name] = Volume.objects.create(
-                    environment=environment, name=name, account=environment.account, location=environment.location, size_gb=wanted
+                    environment=environment,
+                    name=name,
+                    account=environment.account,
+                    location=environment.location,
+                    size_gb=wanted,
                 )
     return [rows[name] for name in declared]
 
@@ -52,7 +59,7 @@ def detach_all(environment: Environment) -> bool:
     return not rows.all().exists()
 
 
-def _step(row: Volume, exchange) -> None:  # type: ignore[no-untyped-def]
+def _step(row: Volume, exchange: Callable[[ComputeProvider], None]) -> None:
     try:
         exchange(accounts.provider_of(row.account))
     except ProviderError as fault:
@@ -91,6 +98,6 @@ def _towards_detached(provider: ComputeProvider, row: Volume) -> None:
         _move(row, VolumeState.AVAILABLE, server_id="")
 
 
-def _move(row: Volume, to: VolumeState, **changes: object) -> None:
+def _move(row: Volume, to: VolumeState, **changes: Any) -> None:
     with transaction.atomic():
         transition(row, to=to, **changes)

@@ -55,16 +55,31 @@ class Installation:
         """An operator command with --json; answers the object on its last line."""
         run = self.command(*words, "--json", given=given)
         if check and run.returncode != 0:
-            raise AssertionError(f"manage.py {' '.join(words)} ended with {run.returncode}: {run.stderr.decode()}{run.stdout.decode()}")
+            raise AssertionError(
+                f"manage.py {' '.join(words)} ended with {run.returncode}: {run.stderr.decode()}{run.stdout.decode()}"
+            )
         lines = run.stdout.decode().strip().splitlines()
         return {"exit": run.returncode, **(json.loads(lines[-1]) if lines else {})}
 
     def command(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, "SAM_SETTINGS_FILE": str(self.state / "settings.env")}
-        for name in ("DATABASE_URL", "REDIS_URL", "SAM_SECRET_KEY", "SAM_KEK", "SAM_PUBLIC_URL", "SAM_REGISTRY_URL", "SAM_STATE_DIR"):
+        for name in (
+            "DATABASE_URL",
+            "REDIS_URL",
+            "SAM_SECRET_KEY",
+            "SAM_KEK",
+            "SAM_PUBLIC_URL",
+            "SAM_REGISTRY_URL",
+            "SAM_STATE_DIR",
+        ):
             environment.pop(name, None)
         return subprocess.run(
-            [sys.executable, "manage.py", *words], cwd=CHECKOUT, env=environment, input=given, capture_output=True, timeout=60
+            [sys.executable, "manage.py", *words],
+            cwd=CHECKOUT,
+            env=environment,
+            input=given,
+            capture_output=True,
+            timeout=60,
         )
 
     def tenant(self, *, gate: str = "open") -> Tenant:
@@ -119,7 +134,13 @@ class Tenant:
         return f"{self._login['registry']}/{name}:{tag}"
 
     def submit(self, compose: str, **query: str) -> requests.Response:
-        return self.call("POST", f"{self.path}/releases/", params=query, data=compose.encode(), headers={"Content-Type": "application/yaml"})
+        return self.call(
+            "POST",
+            f"{self.path}/releases/",
+            params=query,
+            data=compose.encode(),
+            headers={"Content-Type": "application/yaml"},
+        )
 
     def release(self, compose: str) -> int:
         answer = self.submit(compose)
@@ -133,7 +154,9 @@ class Tenant:
             release = self.read(f"{self.path}/releases/{sequence}/?wait=20")
             if release["status"] in ("live", "failed", "superseded", "cancelled", "unknown"):
                 return release
-        raise AssertionError(f"release {sequence} is still {release['status']} after {seconds} s: {json.dumps(release)}")
+        raise AssertionError(
+            f"release {sequence} is still {release['status']} after {seconds} s: {json.dumps(release)}"
+        )
 
     def live(self, compose: str) -> int:
         """Release and wait until it is live."""
@@ -153,7 +176,9 @@ class Tenant:
 
     def containers(self) -> list[Any]:
         """The environment's containers as Docker sees them, stopped ones too."""
-        return list(docker.from_env().containers.list(all=True, filters={"label": f"sam.environment={self.state()['id']}"}))
+        return list(
+            docker.from_env().containers.list(all=True, filters={"label": f"sam.environment={self.state()['id']}"})
+        )
 
     def node_files(self) -> Path:
         return self.installation.node_dir / "environments" / self.state()["id"]
@@ -174,7 +199,9 @@ def running(state: Path) -> Iterator[Installation]:
     log = (state.parent / "up.log").open("wb")
     # Not the settings of the test run itself: an installation chooses its own.
     ours = ("DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SAM_") and name not in ours}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("SAM_") and name not in ours
+    }
     environment |= {"SAM_AGENT_TEST_AIDS": "1"}
     argv = [sys.executable, "-m", "scripts.up", "--no-walk", "--state-dir", str(state)]
     process = subprocess.Popen(argv, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

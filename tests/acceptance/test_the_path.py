@@ -60,12 +60,17 @@ def test_an_image_that_the_registry_does_not_have_is_refused_at_its_place(tenant
     assert tenant.read(f"{tenant.path}/releases/")["results"] == []
 
 
-def test_an_image_of_another_project_is_refused_with_the_same_words_whether_it_exists_or_not(installation: Installation, tenant: Tenant) -> None:
+def test_an_image_of_another_project_is_refused_with_the_same_words_whether_it_exists_or_not(
+    installation: Installation, tenant: Tenant
+) -> None:
     neighbour = installation.tenant()
     existing = neighbour.push("web", "v1", apps.page("private"))
     missing = existing.replace("web:v1", "nothing:v1")
     answers = [tenant.submit(apps.compose(image)).json()["problems"] for image in (existing, missing)]
-    said = [[(p["code"], p["message"].replace(image, "IMAGE"), p["hint"].replace(image, "IMAGE")) for p in problems] for problems, image in zip(answers, (existing, missing), strict=True)]
+    said = [
+        [(p["code"], p["message"].replace(image, "IMAGE"), p["hint"].replace(image, "IMAGE")) for p in problems]
+        for problems, image in zip(answers, (existing, missing), strict=True)
+    ]
     assert said[0] == said[1]
 
 
@@ -116,7 +121,9 @@ def test_a_foreign_token_finds_nothing_anywhere(installation: Installation, tena
         ("GET", "/environments/own/logs/"),
         ("GET", "/environments/own/volumes/"),
     ]:
-        answer = stranger.call(method, f"/api/v1{path}", headers={"Content-Type": "application/yaml"}, data=b"services: {}")
+        answer = stranger.call(
+            method, f"/api/v1{path}", headers={"Content-Type": "application/yaml"}, data=b"services: {}"
+        )
         assert answer.status_code == 404, (method, path, answer.text)
 
 
@@ -137,7 +144,10 @@ def test_twenty_first_releases_at_once_make_one_placement(tenant: Tenant) -> Non
     assert sorted(answer.json()["sequence"] for answer in answers) == list(range(1, 21))
     assert tenant.settled(20)["status"] == "live"
     assert tenant.state()["placement"]["generation"] == 1
-    statuses = {release["sequence"]: release["status"] for release in tenant.read(f"{tenant.path}/releases/?limit=100")["results"]}
+    statuses = {
+        release["sequence"]: release["status"]
+        for release in tenant.read(f"{tenant.path}/releases/?limit=100")["results"]
+    }
     assert set(statuses.values()) <= {"live", "cancelled", "superseded"}
 
 
@@ -165,7 +175,13 @@ def test_a_cancelled_release_is_reverted_by_the_node(tenant: Tenant) -> None:
 def test_logs_come_from_the_running_containers_with_secrets_redacted(tenant: Tenant) -> None:
     tenant.set("secret", "CANARY", "canary-4711-secret")
     image = tenant.push("web", "v1", apps.page("one"))
-    tenant.live(apps.compose(image, environment={"CANARY": "${CANARY}"}, more='command: ["/bin/sh", "-c", "echo told $$CANARY; exec /bin/httpd -f -p 8080 -h /www"]\n'))
+    tenant.live(
+        apps.compose(
+            image,
+            environment={"CANARY": "${CANARY}"},
+            more='command: ["/bin/sh", "-c", "echo told $$CANARY; exec /bin/httpd -f -p 8080 -h /www"]\n',
+        )
+    )
     until(lambda: tenant.read(f"{tenant.path}/logs/?service=web")["lines"], what="log lines")
     texts = [line["text"] for line in tenant.read(f"{tenant.path}/logs/?service=web")["lines"]]
     assert "told [redacted]" in texts

@@ -18,7 +18,11 @@ def test_a_move_and_its_event_are_written_together(environment: Environment) -> 
         assert transition(environment, to=EnvironmentState.STOPPING, by={"operator": "ada"})
     assert Environment.objects.get().state == "stopping"
     event = events.of_subject("environment", environment.pk).last()
-    assert event is not None and (event.kind, event.by, event.data) == ("environment:stopping", {"operator": "ada"}, {"was": "active"})
+    assert event is not None and (event.kind, event.by, event.data) == (
+        "environment:stopping",
+        {"operator": "ada"},
+        {"was": "active"},
+    )
 
 
 def test_an_edge_that_the_table_does_not_have_is_a_bug(environment: Environment) -> None:
@@ -56,7 +60,8 @@ def test_of_eight_who_take_the_same_edge_one_wins_and_writes_the_event(environme
 
 
 @pytest.mark.parametrize(
-    "edges", [states.RELEASE_EDGES, states.ORDER_EDGES, states.ENVIRONMENT_EDGES, states.NODE_EDGES, states.VOLUME_EDGES]
+    "edges",
+    [states.RELEASE_EDGES, states.ORDER_EDGES, states.ENVIRONMENT_EDGES, states.NODE_EDGES, states.VOLUME_EDGES],
 )
 def test_every_state_but_the_first_can_be_reached(edges: dict[object, dict[object, str]]) -> None:
     all_states = set(type(next(iter(edges))))  # type: ignore[call-overload]
@@ -75,5 +80,11 @@ def _who(edges: dict[object, dict[object, str]]) -> Iterable[str]:
 
 
 def test_every_edge_says_who_takes_it() -> None:
-    for table in (states.RELEASE_EDGES, states.ORDER_EDGES, states.ENVIRONMENT_EDGES, states.NODE_EDGES, states.VOLUME_EDGES):
+    for table in (
+        states.RELEASE_EDGES,
+        states.ORDER_EDGES,
+        states.ENVIRONMENT_EDGES,
+        states.NODE_EDGES,
+        states.VOLUME_EDGES,
+    ):
         assert all(_who(table))  # type: ignore[arg-type]

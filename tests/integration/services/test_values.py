@@ -27,7 +27,9 @@ def test_a_secret_is_nowhere_in_the_database_and_opens_again(environment: Enviro
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("name", "OTHER"), ("version", 999), ("environment", None)], ids=["name", "version", "environment"]
+    ("field", "value"),
+    [("name", "OTHER"), ("version", 999), ("environment", None)],
+    ids=["name", "version", "environment"],
 )
 def test_a_ciphertext_moved_to_another_place_does_not_open(environment: Environment, field: str, value: object) -> None:
     _set(environment, "TOKEN", CANARY.encode())
@@ -49,7 +51,9 @@ def test_a_ciphertext_moved_to_another_place_does_not_open(environment: Environm
         ("X", b"x" * (32 * 1024 + 1), "at most 32768"),
     ],
 )
-def test_what_cannot_be_a_secret_is_refused_with_the_reason(environment: Environment, name: str, value: bytes, said: str) -> None:
+def test_what_cannot_be_a_secret_is_refused_with_the_reason(
+    environment: Environment, name: str, value: bytes, said: str
+) -> None:
     with pytest.raises(InvalidValue, match=said):
         _set(environment, name, value)
     assert not NamedValue.objects.exists()
