@@ -12,7 +12,8 @@ from ..domain.problems import DOCS_PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`status` is the HTTP status it comes with, None for what stands inside `problems`, `waiting` or `evidence` only."""
+    """`status` is the HTTP status it comes with, None for what stands inside `problems`, `waiting` or `evidence`
+    only."""
 
     code: str
     status: int | None

@@ -1,7 +1,7 @@
 """One shape for everything that HTTP callers are refused: problem+json (RFC 9457), mapped here once, leaking nothing.
 
-`refusal_of` turns any exception into a Refusal; `answer` writes it. Django REST framework calls `problem_response`, plain
-Django calls `not_found` and `server_error`, and other edges (MCP) take the Refusal itself.
+`refusal_of` turns any exception into a Refusal; `answer` writes it. Django REST framework calls `problem_response`,
+plain Django calls `not_found` and `server_error`, and other edges (MCP) take the Refusal itself.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def no_such_path(path: str) -> Refusal:
 
 
 def refusal_of(error: Exception) -> Refusal:
-    """Any exception as what its caller may know of it. What nobody foresaw is logged under a reference and told as that."""
+    """Any exception as what its caller may know of it. What nobody foresaw is logged under a reference and told as
+    that."""
     for kind, told in _KINDS:
         if isinstance(error, kind):
             return told(error)

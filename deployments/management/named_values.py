@@ -34,7 +34,8 @@ class NamedValueCommand(OperatorCommand):
         )
         return Answer(
             [
-                f"{environment}: {self.kind} {row.name} set, version {row.version}. The next release uses it; what runs keeps the old one."
+                f"{environment}: {self.kind} {row.name} set, version {row.version}. The next "
+                "release uses it; what runs keeps the old one."
             ],
             {
                 "environment": str(environment),

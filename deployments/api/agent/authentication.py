@@ -33,7 +33,10 @@ class ScopeMissing(DeploymentError):
 
     def __str__(self) -> str:
         held = ", ".join(sorted(self.held)) or "none"
-        return f"This call needs the scope {self.scope}; the token has {held}. An operator makes one with `manage.py agent_token create --scope {self.scope}`."
+        return (
+            f"This call needs the scope {self.scope}; the token has {held}. An operator makes one "
+            f"with `manage.py agent_token create --scope {self.scope}`."
+        )
 
 
 class AgentTokenAuthentication(BaseAuthentication):

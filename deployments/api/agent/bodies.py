@@ -52,13 +52,17 @@ def document(request: Request) -> tuple[bytes, str]:
     """The submitted document and whether it is "yaml" or "json". Raises UnsupportedMediaType and TooLarge."""
     media_type = _media_type(request)
     if media_type not in MEDIA_TYPES:
-        told = f"Send a Compose file as application/yaml or a manifest as application/json; this is {media_type or 'without a Content-Type'}."
+        told = (
+            "Send a Compose file as application/yaml or a manifest as application/json; this is "
+            f"{media_type or 'without a Content-Type'}."
+        )
         raise UnsupportedMediaType(media_type, told)
     return _bounded(request, "A Compose file or manifest", DOCUMENT_MAX_BYTES), MEDIA_TYPES[media_type]
 
 
 def read(request: Request, shape: type[Body]) -> Body:
-    """A JSON body in its shape; no body is an empty object. Raises InvalidSubmission, UnsupportedMediaType and TooLarge."""
+    """A JSON body in its shape; no body is an empty object. Raises InvalidSubmission, UnsupportedMediaType and
+    TooLarge."""
     raw = _bounded(request, "The body", _JSON_MAX_BYTES)
     if raw and _media_type(request) not in ("application/json", ""):
         raise UnsupportedMediaType(_media_type(request), "The body of this call is JSON, sent as application/json.")

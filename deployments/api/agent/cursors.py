@@ -21,7 +21,8 @@ Row = TypeVar("Row", bound=Model)
 
 
 class Page:
-    """The `?cursor=&limit=` of one request. Made before `parameters.check()`, so that its faults are told with the others."""
+    """The `?cursor=&limit=` of one request. Made before `parameters.check()`, so that its faults are told with the
+    others."""
 
     def __init__(self, parameters: Parameters, rows: QuerySet[Any], *keys: str, oldest_first: bool = False):
         self._rows, self._keys, self._oldest_first = rows, keys, oldest_first

@@ -1,7 +1,7 @@
 """Answers that are worth waiting for: held open without keeping a thread or a database connection busy.
 
-A view answers at once and may attach a Pending to its response. The event loop then waits for the topic, looks again each
-time it is woken, and gives up when the time is over. A wake-up is only a nudge: it looks every few seconds anyway.
+A view answers at once and may attach a Pending to its response. The event loop then waits for the topic, looks again
+each time it is woken, and gives up when the time is over. A wake-up is only a nudge: it looks every few seconds anyway.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ async def _waited(pending: Pending) -> Body:
 
 
 def _released(call: Callable[..., T]) -> Callable[..., T]:
-    """The call, with its database connection given back to the pool afterwards: hundreds wait, and the pool has a few."""
+    """The call, with its database connection given back to the pool afterwards: hundreds wait, and the pool has a
+    few."""
 
     def released(*arguments: Any, **names: Any) -> T:
         try:

@@ -1,10 +1,11 @@
 """The same write sent twice is done once: Idempotency-Key, kept per token for 24 hours.
 
-Only answers of calls that stored something are kept; a refusal leaves no trace, so that the corrected state of the world
-can answer differently. A key is claimed by inserting its row, which the unique constraint lets one caller do.
+Only answers of calls that stored something are kept; a refusal leaves no trace, so that the corrected state of the
+world can answer differently. A key is claimed by inserting its row, which the unique constraint lets one caller do.
 
-A claim is a lease: a server that died in the middle blocks its key for LEASE_SECONDS and no longer. Whoever takes the claim
-over first looks for what the dead call stored (each stored row carries the id of its claim), and only then calls again.
+A claim is a lease: a server that died in the middle blocks its key for LEASE_SECONDS and no longer. Whoever takes the
+claim over first looks for what the dead call stored (each stored row carries the id of its claim), and only then calls
+again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ class KeyMismatch(DeploymentError):
     code, status = "idempotency.mismatch", 422
 
     def __str__(self) -> str:
-        return "This Idempotency-Key was used for another call or another body within 24 hours. Use a new key for a new call."
+        return (
+            "This Idempotency-Key was used for another call or another body within 24 hours. Use a "
+            "new key for a new call."
+        )
 
 
 class KeyInFlight(DeploymentError):
@@ -66,7 +70,8 @@ def stored(body: Any, *, status: int) -> Response:
 
 
 def idempotent(recover: Callable[[Any, int], Any | None] | None = None) -> Callable[[Write], Write]:
-    """Decorates a write of an AgentView. `recover(view, claim_id)` answers the body of what a dead call stored, or None."""
+    """Decorates a write of an AgentView. `recover(view, claim_id)` answers the body of what a dead call stored, or
+    None."""
 
     def decorate(write: Write) -> Write:
         @functools.wraps(write)
@@ -136,7 +141,8 @@ def _claim(token_id: str, key: str, digest: str) -> tuple[IdempotentCall, Respon
 
 
 def _taken_over(claim: IdempotentCall) -> IdempotentCall:
-    """The claim of a caller that must be dead by now. Raises KeyInFlight while it may be alive, or if another was faster."""
+    """The claim of a caller that must be dead by now. Raises KeyInFlight while it may be alive, or if another was
+    faster."""
     now = timezone.now()
     if claim.created_at > now - timedelta(seconds=LEASE_SECONDS):
         raise KeyInFlight

@@ -1,4 +1,5 @@
-"""The shapes of answers, for the OpenAPI document; what fills them is in deployments.selectors, and tests hold both together."""
+"""The shapes of answers, for the OpenAPI document; what fills them is in deployments.selectors, and tests hold
+both together."""
 
 from __future__ import annotations
 

@@ -134,7 +134,8 @@ def _awaited(path: str, state: EnvironmentState, seconds: int) -> Environment:
 
 
 def _check_account(name: str) -> None:
-    """Raises ProviderError for an account that there is not. A paused one can be named: waiting is what a pause is for."""
+    """Raises ProviderError for an account that there is not. A paused one can be named: waiting is what a pause is
+    for."""
     try:
         accounts.provider_of(name)
     except AccountPaused:

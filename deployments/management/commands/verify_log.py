@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from django.core.management.base import CommandParser
+
 from agents import projects
 from agents.models import Project
 from deployments.management.operators import Answer, Options, SingleCommand
 from deployments.services import release_log
-from django.core.management.base import CommandParser
 
 
 class Command(SingleCommand):
-    help = "Check the hash-chained release log and the nodes' receipts against the releases; status 1 at the first broken link."
+    help = (
+        "Check the hash-chained release log and the nodes' receipts against the releases; status 1 "
+        "at the first broken link."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -22,7 +26,10 @@ class Command(SingleCommand):
             broken = release_log.verify(project)
             if broken is not None:
                 link = {"project": project.slug, "position": broken.position, "code": broken.code, "why": broken.why}
-                line = f"Broken in project {project.slug}: {broken}. Compare the database with its backup from before that entry."
+                line = (
+                    f"Broken in project {project.slug}: {broken}. Compare the database with its "
+                    "backup from before that entry."
+                )
                 return Answer([line], {"ok": False, "broken": link}, is_done=False)
         slugs = [project.slug for project in chosen]
         return Answer(

@@ -26,7 +26,8 @@ _SEQUENCE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
 class AgentView(APIView):
-    """`scopes` names what each method needs. The order is: token (401), scope (403), environment (404), parameters (400)."""
+    """`scopes` names what each method needs. The order is: token (401), scope (403), environment (404), parameters
+    (400)."""
 
     scopes: ClassVar[Mapping[str, Scope]] = {}
     authentication_classes = [AgentTokenAuthentication]
@@ -41,7 +42,8 @@ class AgentView(APIView):
         return self.request.user  # type: ignore[return-value]
 
     def environment(self, slug: str) -> Environment:
-        """Raises NotFound for what is another project's, unnamed by the token, or not there: the three look the same."""
+        """Raises NotFound for what is another project's, unnamed by the token, or not there: the three look the
+        same."""
         try:
             projects.check_slug("environment", slug)
         except InvalidName as fault:

@@ -52,7 +52,8 @@ class RegistryCredentials(AgentView):
         responses=docs.answers({201: shapes.Credentials}, 400, 404, 409, 429, 503),
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Short-lived credentials to push images into the project's namespace. 10 per 300 s and project, failures included.
+        """Short-lived credentials to push images into the project's namespace. 10 per 300 s and project, failures
+        included.
 
         The answer is never kept: an Idempotency-Key is not looked at.
         """

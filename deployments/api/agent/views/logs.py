@@ -33,7 +33,10 @@ class LogsFailed(DeploymentError):
         self.environment, self.why = environment, why
 
     def __str__(self) -> str:
-        return f"The node of {self.environment} could not read these logs: {self.why} Check the service's name and the cursor, then ask again."
+        return (
+            f"The node of {self.environment} could not read these logs: {self.why} Check the "
+            "service's name and the cursor, then ask again."
+        )
 
 
 class Logs(AgentView):

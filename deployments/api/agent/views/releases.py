@@ -64,7 +64,8 @@ class ReleaseList(AgentView):
     )
     @idempotent(recover=_found_again)
     def post(self, request: Request, slug: str) -> Response:
-        """Submit a Compose file or a manifest as the next release. `dry_run=true` answers the plan and stores nothing."""
+        """Submit a Compose file or a manifest as the next release. `dry_run=true` answers the plan and stores
+        nothing."""
         environment = self.environment(slug)
         asked = self.parameters()
         dry_run = asked.flag("dry_run")
@@ -95,7 +96,8 @@ class ReleaseDetail(AgentView):
         operation_id="get_release", parameters=[docs.WAIT], responses=docs.answers({200: shapes.Release}, 400, 404)
     )
     def get(self, request: Request, slug: str, sequence: str) -> Response:
-        """One release. With `wait`, held until its status is settled or differs from what it was when the request came."""
+        """One release. With `wait`, held until its status is settled or differs from what it was when the request
+        came."""
         release = self.release(slug, sequence)
         asked = self.parameters()
         seconds = asked.whole("wait", default=0, least=0, most=MAX_WAIT_SECONDS)
@@ -179,7 +181,8 @@ class ReleaseCancel(AgentView):
     )
     @idempotent()
     def post(self, request: Request, slug: str, sequence: str) -> Response:
-        """Cancel a release that is not live yet; its node reverts what it began, and the release then ends as cancelled."""
+        """Cancel a release that is not live yet; its node reverts what it began, and the release then ends as
+        cancelled."""
         release = self.release(slug, sequence)
         self.no_parameters()
         releases.cancel(release=release, by=self.principal.as_by())
