@@ -194,6 +194,10 @@ class Store:
         """What the provider left for enrolment, if anything. Raises StoreError."""
         return self._read_optional(Enrolment, self.root / ENROLMENT)
 
+    def write_enrolment(self, raw: bytes) -> None:
+        """Leave an enrolment for `enrolment` to find."""
+        files.replace_file(self.root / ENROLMENT, raw)
+
     def forget_enrolment(self) -> None:
         """Remove the one-time token's file, durably."""
         (self.root / ENROLMENT).unlink(missing_ok=True)
