@@ -86,6 +86,11 @@ schema: ## The REST API's OpenAPI document is valid and complete
 audit: ## Known vulnerabilities of the pinned packages; says so where it cannot ask
 	@$(BIN)/python -m scripts.audit
 
+.PHONY: docs
+docs: ## Write the pages that are made from the code
+	@scripts/setup.sh
+	@$(BIN)/python -m scripts.state_machines
+
 .PHONY: requirements
 requirements: ## Pin requirements/*.in anew, with hashes (ARGS=--upgrade for newer versions)
 	@scripts/pin.sh $(ARGS)
