@@ -41,7 +41,7 @@ test: ## Run every test, against real PostgreSQL, Redis, registry and Docker (AR
 bench: ## Run the benchmarks beside their baselines; prints ratios, writes JSON
 	@scripts/install.sh
 	@scripts/setup.sh
-	@exec $(BIN)/python -m scripts.bench $(ARGS)
+	@exec $(BIN)/python -m tests.bench $(ARGS)
 
 .PHONY: golden
 golden: ## Write the golden files anew; look at the difference before you commit it
@@ -90,6 +90,10 @@ audit: ## Known vulnerabilities of the pinned packages; says so where it cannot 
 docs: ## Write the pages that are made from the code
 	@scripts/setup.sh
 	@$(BIN)/python -m scripts.state_machines
+
+.PHONY: docs
+docs: ## Write the pages that are made from the code
+	@$(CHECK_ENV) $(BIN)/python -m scripts.state_machines
 
 .PHONY: requirements
 requirements: ## Pin requirements/*.in anew, with hashes (ARGS=--upgrade for newer versions)

@@ -86,17 +86,23 @@ def _admin(password: str) -> None:
 
 
 def _sample(where: places.Places, clock: clocks.Clock) -> None:
-    """The walk's project, through the same commands that an operator has."""
+    """The walk's project, through the same commands that an operator has; whatever of it is there stays."""
     target = f"{PROJECT}/{ENVIRONMENT}"
     if not _accepts("environment", "show", target, "--json"):
-        _run("project", "create", PROJECT, "--json")
+        _accepts("project", "create", PROJECT, "--json")  # there already, if an earlier run ended here
         _run("environment", "create", target, "--gate", "open", "--json")
-        _run("variable", "set", target, "GREETING", "--json", given="Hello from SAM")
-        _run("secret", "set", target, "SIGNATURE", "--json", given=secrets.token_urlsafe(24))
-        clock.tell(f"project {PROJECT}, environment {ENVIRONMENT} with its gate open, a variable and a secret")
+        clock.tell(f"project {PROJECT}, and environment {ENVIRONMENT} with its gate open")
+    for kind, name, value in (("variable", "GREETING", "Hello from SAM"), ("secret", "SIGNATURE", _signature())):
+        if f'"{name}"' not in _run(kind, "list", target, "--json"):
+            _run(kind, "set", target, name, "--json", given=value)
+            clock.tell(f"{kind} {name}")
     if not places.read_json(where.sample).get("token"):
         renew_token(where)
         clock.tell("an agent token")
+
+
+def _signature() -> str:
+    return secrets.token_urlsafe(24)
 
 
 def renew_token(where: places.Places) -> str:

@@ -8,8 +8,8 @@ import signal
 import subprocess
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,53 +49,54 @@ class Supervisor:
         self.configuration.write_text("\n".join(sections))
 
     def start(self, python: Path, *, seconds: float = 15) -> None:
-        """Start it in a session of its own, so that Ctrl-C and the end of a terminal are not its business.
+        """Start it as a daemon: Ctrl-C and the end of a terminal, or of us, are not its business.
 
         Raises TimeoutError with the end of its log.
         """
-        argv = [str(python), "-m", "supervisor.supervisord", "-n", "-c", str(self.configuration)]
+        argv = [str(python), "-m", "supervisor.supervisord", "-c", str(self.configuration)]
         environment = os.environ | {MARK: self.mark}
         with self.log.open("ab") as log:
-            started = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True, cwd="/"
+            subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd="/", timeout=seconds
             )
         until = time.monotonic() + seconds
         while not self.answers():
-            if started.poll() is not None or time.monotonic() > until:
+            if time.monotonic() > until:
                 raise TimeoutError(f"supervisord did not start: {self.log.read_text(errors='replace')[-800:]}")
             time.sleep(0.03)
 
     def answers(self) -> bool:
         """Whether it is there and takes orders."""
-        with suppress(OSError, xmlrpc.client.Error):
-            return bool(self._remote().supervisor.getState()["statename"] == "RUNNING")
+        with suppress(OSError, xmlrpc.client.Error), self._remote() as remote:
+            return bool(remote.supervisor.getState()["statename"] == "RUNNING")
         return False
 
     def start_programs(self, *names: str) -> None:
         """Have these run; those that do already are left alone."""
-        remote = self._remote()
-        for name in names:
-            try:
-                remote.supervisor.startProcess(name, False)
-            except xmlrpc.client.Fault as fault:
-                if "ALREADY_STARTED" not in fault.faultString:
-                    raise
+        with self._remote() as remote:
+            for name in names:
+                try:
+                    remote.supervisor.startProcess(name, False)
+                except xmlrpc.client.Fault as fault:
+                    if "ALREADY_STARTED" not in fault.faultString:
+                        raise
 
     def stop_programs(self, *names: str) -> None:
         """Tell these to stop, and do not wait."""
-        remote = self._remote()
-        for name in names:
-            with suppress(xmlrpc.client.Fault):  # it is not running, or not one of this run's
-                remote.supervisor.stopProcess(name, False)
+        with self._remote() as remote:
+            for name in names:
+                with suppress(xmlrpc.client.Fault):  # it is not running, or not one of this run's
+                    remote.supervisor.stopProcess(name, False)
 
     def pids(self) -> dict[str, int]:
         """The running programs' pids, by name. Raises OSError if the supervisor is gone."""
-        return {row["name"]: row["pid"] for row in self._remote().supervisor.getAllProcessInfo() if row["pid"]}
+        with self._remote() as remote:
+            return {row["name"]: row["pid"] for row in remote.supervisor.getAllProcessInfo() if row["pid"]}
 
     def stop(self, *, seconds: float) -> None:
         """Stop its programs, then it, then whatever of them is left. Never raises; nothing is left after it."""
-        with suppress(OSError, xmlrpc.client.Error):
-            self._remote().supervisor.shutdown()
+        with suppress(OSError, xmlrpc.client.Error), self._remote() as remote:
+            remote.supervisor.shutdown()
         until = time.monotonic() + seconds
         while time.monotonic() < until and survivors(self.mark):
             time.sleep(0.05)
@@ -103,9 +104,12 @@ class Supervisor:
         for leftover in (self.socket, self.pid_file):
             leftover.unlink(missing_ok=True)
 
-    def _remote(self) -> Any:
+    @contextmanager
+    def _remote(self) -> Iterator[Any]:
+        """What takes orders; the address is ignored, since the transport knows the socket."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+        with closing(transport):
+            yield xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
 
     def _escaped(self) -> dict[str, str]:
         paths = {"socket": self.socket, "pid_file": self.pid_file, "log": self.log}
@@ -168,7 +172,6 @@ def _escape(text: str) -> str:
 
 _SUPERVISOR = """\
 [supervisord]
-nodaemon=true
 logfile={log}
 logfile_maxbytes=1MB
 logfile_backups=1

@@ -71,7 +71,6 @@ class Foreground:
         token = str(places.read_json(self.plane.where.sample)["token"])
         path = walk.Walk(self.plane.url, prepare.ENVIRONMENT, token, self.clock)
         self.walked = path.go(renew=self._renewed_token)
-        self.write_up()
 
     def _renewed_token(self) -> str:
         subprocess.run(
@@ -125,7 +124,7 @@ class Foreground:
             except OSError:
                 self._revive()
                 continue
-            if pids != told and self.walked is not None:
+            if pids != told:
                 self.write_up(pids)
                 told = pids
             time.sleep(LOOK_SECONDS)
@@ -168,6 +167,7 @@ def _run(where: places.Places, options: argparse.Namespace) -> int:
         if not options.no_walk:
             foreground.walk()
             answered = True
+        foreground.write_up()
         foreground.tell()
         if options.exit:
             time.sleep(AFTER_ANSWER_SECONDS)
