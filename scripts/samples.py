@@ -78,15 +78,17 @@ def digest_of(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
+def programs() -> Files:
+    """A layer with one static program under the names of several, and a directory that anybody may write."""
+    busybox = Path(binaries.find("busybox")).read_bytes()
+    links = {f"bin/{name}": "busybox" for name in APPLETS}
+    return Files(files={"bin/busybox": (busybox, 0o755)}, links=links, directories={"tmp": 0o1777})
+
+
 def sample() -> Image:
     """A web server that shows $GREETING and $VERSION on port 8080, as an unprivileged user."""
-    busybox = Path(binaries.find("busybox")).read_bytes()
-    programs = Files(
-        files={"bin/busybox": (busybox, 0o755), "bin/start": (START.encode(), 0o755)},
-        links={f"bin/{name}": "busybox" for name in APPLETS},
-        directories={"tmp": 0o1777},
-    )
-    return image([programs], Entrypoint=["/bin/start"], User="65532:65532", ExposedPorts={"8080/tcp": {}})
+    start = Files(files={"bin/start": (START.encode(), 0o755)})
+    return image([programs(), start], Entrypoint=["/bin/start"], User="65532:65532", ExposedPorts={"8080/tcp": {}})
 
 
 def image(layers: Iterable[Files], **config: object) -> Image:
