@@ -21,6 +21,7 @@ from .enrolment import enrol_if_asked
 from .policy import DEFAULT_VOLUME_ROOT
 from .records import Enrolment
 from .store import DEFAULT_STATE_DIR, Store, StoreError
+from .traces import trace
 from .wire import base64text
 from .wire.decode import decode, encode
 from .wire.errors import WireError
@@ -247,8 +248,7 @@ def _until_told(work: Callable[[], None], stop: Callable[[], None]) -> int:
         except StoreError as error:
             failures.append(str(error))
         except Exception as error:  # noqa: BLE001  a thread's exception would be lost
-            logging.getLogger(__name__).exception("The agent broke off")
-            failures.append(type(error).__name__)
+            failures.append(f"The agent broke off: {trace(error)}")
         finally:
             writer.send(b"\0")
 

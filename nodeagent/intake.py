@@ -20,6 +20,7 @@ from .ports import Cancellation, Engine, Outcome, Progress
 from .redaction import Redactor
 from .reporter import Reporter
 from .store import Store, StoreError
+from .traces import trace
 from .wire import fetch, keyset, sealed
 from .wire.errors import KeysetError, WireError
 from .wire.fetch import Payload
@@ -136,7 +137,7 @@ class Intake:
             try:
                 return self._engine.recover(lane.environment_id, cancel=cancel, report=self._reporting(lane))
             except Exception as error:  # noqa: BLE001  whatever it was, the next try may find it gone
-                log.error("%s is not recovered yet: %s", lane.environment_id, _trace(error))
+                log.error("%s is not recovered yet: %s", lane.environment_id, trace(error))
                 time.sleep(delay)
                 delay = min(delay * 2, MAX_RETRY_SECONDS)
 
@@ -199,7 +200,7 @@ class Intake:
             return self._engine.stop(lane.environment_id, statement.seq, statement.action, cancel=cancel, report=report)
         except Exception as error:  # noqa: BLE001  a bug must end in an outcome too
             # Not its text: what it says was not meant for a log, and may quote a value.
-            log.error("The engine broke off sequence %d: %s", statement.seq, _trace(error))
+            log.error("The engine broke off sequence %d: %s", statement.seq, trace(error))
             return self._after_breakdown(lane, statement, started_at, cancel, report, type(error).__name__)
 
     def _after_breakdown(
@@ -216,7 +217,7 @@ class Intake:
         try:
             outcome = self._engine.recover(lane.environment_id, cancel=cancel, report=report)
         except Exception as error:  # noqa: BLE001  as above
-            log.error("Recovery broke off too: %s", _trace(error))
+            log.error("Recovery broke off too: %s", trace(error))
             outcome = None
         why = f"The agent failed with {what}; its log says where."
         return outcome or self._ended(lane, statement, started_at, "failed", _NO_OUTCOME, why)
@@ -334,13 +335,3 @@ class Intake:
             self._reporter.add(lane.environment_id, progress)
 
         return report
-
-
-def _trace(error: BaseException) -> str:
-    """Where an exception came from, by type, file and line, without its text."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return f"{type(error).__name__} at {' > '.join(places)}"

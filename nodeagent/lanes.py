@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .ports import Cancellation, Progress
+from .traces import trace
 from .wire.events import extends_deadline
 from .wire.heartbeat import ApplyReport, ApplyState
 
@@ -62,9 +63,8 @@ class Lane:
         try:
             with self._slots:
                 work(run.cancel)
-        except Exception:
-            # The last net: a lane that died in silence would be busy for ever.
-            log.exception("Sequence %d of %s stopped in the middle", run.seq, self.environment_id)
+        except Exception as error:  # noqa: BLE001  the last net: a lane that died in silence would tell nobody
+            log.error("Sequence %d of %s stopped in the middle: %s", run.seq, self.environment_id, trace(error))
         finally:
             with self._lock:
                 self._running = None
