@@ -88,11 +88,6 @@ audit: ## Known vulnerabilities of the pinned packages; says so where it cannot 
 
 .PHONY: docs
 docs: ## Write the pages that are made from the code
-	@scripts/setup.sh
-	@$(BIN)/python -m scripts.state_machines
-
-.PHONY: docs
-docs: ## Write the pages that are made from the code
 	@$(CHECK_ENV) $(BIN)/python -m scripts.state_machines
 
 .PHONY: requirements

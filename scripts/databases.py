@@ -21,6 +21,7 @@ SETTINGS = {
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_worker_processes": "2",
+    "max_logical_replication_workers": "0",
     "logging_collector": "off",
     "log_min_messages": "warning",
     "cluster_name": "sam",

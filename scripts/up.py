@@ -128,7 +128,6 @@ class Foreground:
                 self.write_up(pids)
                 told = pids
             time.sleep(LOOK_SECONDS)
-            _stop_if_make_was_interrupted()
 
     def _revive(self) -> None:
         """The supervisor is gone, and its children run on without one: end them, and start all of it again."""
@@ -161,6 +160,7 @@ def _run(where: places.Places, options: argparse.Namespace) -> int:
     """0 if the app answered (or no walk was wanted) until we were told to stop, else 1. Nothing runs on after it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _request_stop)
+    threading.Thread(target=stop_with_make, daemon=True).start()
     answered = options.no_walk
     try:
         foreground = _begin(where)
@@ -216,18 +216,25 @@ def _wait_for(condition: Callable[[], bool], what: str, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def _stop_if_make_was_interrupted() -> None:
-    """GNU make passes SIGTERM on to what it runs, but takes it that a terminal sent SIGINT to all of them.
+def stop_with_make() -> None:
+    """Send ourselves SIGINT once the make that runs us was sent one. Never returns; for a thread of its own.
 
-    One that was sent to make alone would leave it waiting for us for ever. Having caught it, make no longer catches it:
-    that is what can be seen from here.
+    GNU make passes SIGTERM on to what it runs, but takes it that a terminal sent SIGINT to all of them. One that was
+    sent to make alone would leave it waiting for us for ever. Having caught it, make no longer catches it: that is what
+    can be seen from here.
     """
-    with suppress(OSError, StopIteration):
-        status = Path(f"/proc/{os.getppid()}/status").read_text().splitlines()
-        name = next(line.split()[1] for line in status if line.startswith("Name:"))
-        caught = int(next(line.split()[1] for line in status if line.startswith("SigCgt:")), 16)
-        if name in ("make", "gmake") and not caught >> (signal.SIGINT - 1) & 1:
-            raise StopRequested
+    while not _is_interrupted_make(os.getppid()):
+        time.sleep(LOOK_SECONDS)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _is_interrupted_make(pid: int) -> bool:
+    try:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    except (OSError, ValueError):
+        return False
+    catches_interrupt = int(status["SigCgt"], 16) >> (signal.SIGINT - 1) & 1
+    return status["Name"] in ("make", "gmake") and not catches_interrupt
 
 
 if __name__ == "__main__":
