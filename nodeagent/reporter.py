@@ -132,10 +132,14 @@ class Reporter:
 
     def start(self) -> None:
         """Deliver from a thread of its own, beginning with what an earlier run left."""
-        for path in self._spool.glob("*.events"):
-            files.cut_torn_line(path)
+        self.repair()
         self._news.set()
         threading.Thread(target=self.run, name="reporter", daemon=True).start()
+
+    def repair(self) -> None:
+        """Cut off what a crash left of a last line."""
+        for path in self._spool.glob("*.events"):
+            files.cut_torn_line(path)
 
     def stop(self) -> None:
         """End `run`; what is not delivered stays spooled."""

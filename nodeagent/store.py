@@ -268,7 +268,7 @@ class Store:
     def write_release(self, environment_id: str, seq: int, payload: Payload) -> Path:
         """Keep a verified payload verbatim. One that is there already is replaced as a whole, its journal kept."""
         path = self.release_path(environment_id, seq)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_private(path.parent)
         new = path.with_name(f".{seq}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -334,7 +334,7 @@ class Store:
     def record_receipt(self, environment_id: str, seq: int, envelope: bytes) -> None:
         """Record how a sequence ended. Afterwards it is answered from this record and never applied again."""
         path = self.release_path(environment_id, seq)
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_private(path)
         files.replace_file(path / RECEIPT, envelope)
 
     def acknowledge_receipt(self, environment_id: str, seq: int) -> None:
@@ -402,6 +402,11 @@ class Store:
         if not _ENVIRONMENT_ID.fullmatch(environment_id):
             raise ValueError("An environment's id is a UUID in lower case")
         return self._environments / environment_id
+
+    def _make_private(self, path: Path) -> None:
+        """The directory and all above it within the state directory, each 0700: `parents=True` would leave those open."""
+        for directory in [*reversed(path.relative_to(self.root).parents), path.relative_to(self.root)]:
+            (self.root / directory).mkdir(mode=0o700, exist_ok=True)
 
     def _read(self, cls: type[_Record], path: Path) -> _Record:
         try:

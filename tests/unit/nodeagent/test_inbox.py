@@ -290,7 +290,7 @@ POLICY_FAULTS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (web(lambda s: s["logging"]["options"].update({"syslog-address": "tcp://x"})), "policy.logging"),
     (web(lambda s: s["logging"]["options"].pop("max-size")), "policy.logging"),
     (web(lambda s: s.pop("logging")), "policy.logging"),
-    (port(host_ip="0.0.0.0"), "policy.port"),
+    (port(host_ip="0.0.0.0"), "policy.port"),  # noqa: S104  what must be refused
     (port(published="80"), "policy.port"),
     (port(protocol="udp"), "policy.port"),
     (web(lambda s: s["ports"][0].pop("host_ip")), "policy.port"),
