@@ -9,7 +9,7 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sam_project.settings")
 
 app = Celery("sam_project")
-app.config_from_object("django.conf:settings.CELERY")
+app.config_from_object("sam_project.settings:CELERY")
 app.autodiscover_tasks(["deployments"])
 app.conf.beat_schedule = {
     "advance": {"task": "deployments.tasks.sweep_unfinished", "schedule": 5.0},
