@@ -1,6 +1,5 @@
 """Accounts at providers: making, checking, pausing and lifting the pause. The only writer of ProviderAccount."""
 
-# ruff: noqa: N818 - each is named for what happened, as in providers.errors.
 from __future__ import annotations
 
 import json

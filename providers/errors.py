@@ -1,6 +1,5 @@
 """What can go wrong at a provider, by what the caller should do about it."""
 
-# ruff: noqa: N818 - each is named for what happened; the base alone ends in Error.
 from __future__ import annotations
 
 import re

@@ -362,7 +362,9 @@ class HetznerProvider:
                 return want == server.state, server.raw_state, stalled
             return _volume_reached(self.get_volume(state["id"]), want)
         except NotFound:
-            return want == "gone", "gone", want != "gone"
+            # What was just made may be listed late; after the settle window it has vanished.
+            late = self._clock() < state["began"] + idempotent.SETTLE_WINDOW_SECONDS
+            return want == "gone", "gone", want != "gone" and not late
 
     def _await(self, actions: list[BoundAction], resource: str, resource_id: str, want: str, what: str) -> Operation:
         state = {
@@ -371,6 +373,7 @@ class HetznerProvider:
             "id": resource_id,
             "want": want,
             "what": what,
+            "began": int(self._clock()),
             "deadline": int(self._clock() + _DEADLINE_SECONDS[resource]),
         }
         return self._again(state)

@@ -219,7 +219,8 @@ class ScalewayProvider:
         try:
             yield
         except ProviderError as error:
-            if error.retryable and not isinstance(error, CapacityUnavailable | OutcomeUnknown):
+            may_be_late = isinstance(error, NotFound)
+            if (error.retryable or may_be_late) and not isinstance(error, CapacityUnavailable | OutcomeUnknown):
                 message = f"Server {server_id} was made and is not booted yet: {error.message}"
                 raise OutcomeUnknown(
                     message, provider_code=error.provider_code, correlation_id=error.correlation_id,
@@ -429,34 +430,29 @@ class ScalewayProvider:
         try:
             server = self._get_server(state["id"], state["zone"])
         except NotFound as error:
-            raise OperationFailed(
-                f"Server {state['id']} vanished while it was started", resource_id=state["id"]
-            ) from error
+            return self._may_be_late(state, error)
         given_up = self._clock() > state["began"] + _STAYS_STOPPED_SECONDS
         if server.state is ServerState.STOPPED and given_up:
             raise OperationFailed(f"Server {server.id} does not start: {server.raw_state}", resource_id=server.id)
         return server.state is ServerState.RUNNING, server.raw_state
+
+    def _may_be_late(self, state: Mapping[str, Any], error: NotFound) -> tuple[bool, str]:
+        """What was just made answers 404 for a while (terraform waits 30 s for it); later it has vanished."""
+        if self._clock() < state["began"] + idempotent.SETTLE_WINDOW_SECONDS:
+            return False, "not found yet"
+        raise OperationFailed(f"{state['kind'].title()} {state['id']} vanished", resource_id=state["id"]) from error
 
     def _volume_reached(self, state: Mapping[str, Any]) -> tuple[bool, str]:
         kind, _, argument = state["want"].partition(" ")
         try:
             volume = self.get_volume(state["id"])
         except NotFound as error:
-            if kind in ("gone", "off"):
-                return True, "gone"
-            raise OperationFailed(f"Volume {state['id']} vanished", resource_id=state["id"]) from error
+            return (True, "gone") if kind in ("gone", "off") else self._may_be_late(state, error)
         if volume.state is VolumeState.ERROR:
             raise OperationFailed(f"Volume {volume.id} is in the state error", resource_id=volume.id)
         if kind == "on" and volume.server_id not in (None, argument):
             raise PreconditionFailed(f"Volume {volume.id} went to another server", in_use_by=volume.server_id)
-        reached = {
-            "on": volume.state is VolumeState.ATTACHED and volume.server_id == argument,
-            "off": volume.server_id is None and volume.state is VolumeState.AVAILABLE,
-            "size": volume.state is not VolumeState.RESIZING and volume.size_gb >= int(argument or 0),
-            "made": volume.state is not VolumeState.CREATING,
-            "gone": False,
-        }
-        return reached[kind], volume.raw_state
+        return _is_what_is_wanted(volume, kind, argument), volume.raw_state
 
     def _deletion(self, name: str, zone: str, servers: list[str], volumes: tuple[str, ...]) -> dict[str, Any]:
         """The state of a deletion: the server first, then what it leaves behind and what would be billed for ever."""
@@ -706,6 +702,16 @@ def _attachment(status: str, references: Sequence[Any]) -> tuple[VolumeState, st
     if references:
         return by_reference.get(str(references[0].status), VolumeState.UNKNOWN), server_id
     return (VolumeState.AVAILABLE if status == "available" else VolumeState.UNKNOWN), None
+
+
+def _is_what_is_wanted(volume: Volume, kind: str, argument: str) -> bool:
+    if kind == "on":
+        return volume.state is VolumeState.ATTACHED and volume.server_id == argument
+    if kind == "off":
+        return volume.state is VolumeState.AVAILABLE and volume.server_id is None
+    if kind == "size":
+        return volume.state is not VolumeState.RESIZING and volume.size_gb >= int(argument)
+    return kind == "made" and volume.state is not VolumeState.CREATING
 
 
 def _server_differences(server: Server, spec: ServerSpec) -> str:

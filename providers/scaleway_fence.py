@@ -1,8 +1,8 @@
 """The fence around scaleway: requests that end, errors that can be read, nothing of a request in a log.
 
 Facts on scaleway-core 2.12 (`scaleway_core/api.py`): `_request` has no timeout, no session and no retry, and logs
-bodies (cloud-init among them) at DEBUG; `_throw_on_error` reads any error as JSON, so that an empty 429 or a proxy's page is a
-JSONDecodeError, and a "Validation Error" without fields a KeyError. Both are replaced here. Error types:
+bodies (cloud-init among them) at DEBUG; `_throw_on_error` reads any error as JSON, so that an empty 429 or a proxy's
+page is a JSONDecodeError, and a "Validation Error" without fields a KeyError. Both are replaced here. Error types:
 scaleway-sdk-go `scw/errors.go`; older ones of the Instance API from terraform-provider-scaleway.
 """
 
@@ -75,7 +75,7 @@ class Guard(API):
         method: str,
         path: str,
         params: Mapping[str, Any] = {},
-        headers: dict[str, str] = {},
+        headers: Mapping[str, str] = {},
         body: Any = None,
     ) -> requests.Response:
         method = method.upper()

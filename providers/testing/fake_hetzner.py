@@ -3,10 +3,10 @@
 Limits and rules are written here from the vendor's documents, not taken from the adapter. Time is counted in polls: an
 action ends after `polls_per_action` looks at it, or by `advance`.
 
-Faults besides the transport's (see `loopback.Stateful`): `action_error` (`code`, `message`, and `done`: it took
-effect all the same), `action_stuck` (never ends), `action_forgotten` (404, while it goes on unseen), each ordered for an
-action's command; `create_lag` (`polls` for which a new resource is not found), `deleted_meanwhile` (a record of the
-first page goes before the second is read).
+Faults besides the transport's (see `loopback.Stateful`), the first three ordered for an action's command:
+`action_error` (`code`, `message`, and `done`: it took effect all the same), `action_stuck` (never ends),
+`action_forgotten` (404, while it goes on unseen); `create_lag` (`polls` for which a new resource is not found),
+`deleted_meanwhile` (a record of the first page goes before the second is read).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ _ROUTES: tuple[tuple[str, str, str], ...] = (
 WRITES = frozenset(name for method, _, name in _ROUTES if method != "GET")
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     def __init__(self, status: int, code: str, message: str, details: dict[str, Any] | None = None) -> None:
         self.response = Response.of(
             status, {"error": {"code": code, "message": message, "details": details}}, X_Correlation_Id="f4ke"
@@ -91,7 +92,7 @@ class FakeHetzner(Stateful):
         self._actions: dict[int, _Action] = {}
         self._hidden: dict[int, int] = {}
         self._last_id = 1000
-        self._description = Description(description, dropped=DIFFERENCES) if description is not None else None
+        self._description = _described_by(description) if description is not None else None
         super().__init__()
 
     @property
@@ -105,6 +106,20 @@ class FakeHetzner(Stateful):
                 for action in list(self._actions.values()):
                     self._tick(action)
                 self._hidden = {id_: left - 1 for id_, left in self._hidden.items() if left > 1}
+
+    def seed_server(self, name: str, labels: dict[str, str], location: str, size: str) -> int:
+        """A running server that somebody made elsewhere."""
+        with self.lock:
+            asked = {"name": name, "labels": labels, "location": location, "server_type": size}
+            server = self._new_server(asked)
+            server.update(status="running", locked=False)
+            return int(server["id"])
+
+    def seed_volume(self, name: str, labels: dict[str, str], location: str, size_gb: int) -> int:
+        with self.lock:
+            volume = self._new_volume({"name": name, "labels": labels, "location": location, "size": size_gb})
+            volume["status"] = "available"
+            return int(volume["id"])
 
     # Stateful
 
@@ -164,18 +179,8 @@ class FakeHetzner(Stateful):
     def _create_server(self, request: Request) -> Response:
         asked = request.json()
         self._check_server(asked)
-        server_id = self._next_id()
-        location, size = _location(asked["location"]), _server_type(str(asked["server_type"]))
-        server = {
-            "id": server_id, "name": asked["name"], "status": "initializing", "created": self._now(),
-            "public_net": {"ipv4": None, "ipv6": None, "floating_ips": [], "firewalls": []}, "private_net": [],
-            "server_type": size, "location": location, "image": None, "iso": None, "rescue_enabled": False,
-            "locked": True, "backup_window": None, "outgoing_traffic": 0, "ingoing_traffic": 0,
-            "included_traffic": 20 * 1024**4, "protection": {"delete": False, "rebuild": False},
-            "labels": asked.get("labels") or {}, "volumes": [], "load_balancers": [], "primary_disk_size": size["disk"],
-            "placement_group": None,
-        }  # fmt: skip
-        self.servers[server_id] = server
+        server = self._new_server(asked)
+        server_id = server["id"]
         self.user_data[server_id] = asked.get("user_data") or ""
         self._hide_if_ordered("create_server", server_id)
 
@@ -198,6 +203,21 @@ class FakeHetzner(Stateful):
         return Response.of(
             201, {"server": server, "action": first, "next_actions": following, "root_password": password}
         )
+
+    def _new_server(self, asked: dict[str, Any]) -> dict[str, Any]:
+        server_id = self._next_id()
+        location, size = _location(asked["location"]), _server_type(str(asked["server_type"]))
+        server = {
+            "id": server_id, "name": asked["name"], "status": "initializing", "created": self._now(),
+            "public_net": {"ipv4": None, "ipv6": None, "floating_ips": [], "firewalls": []}, "private_net": [],
+            "server_type": size, "location": location, "image": None, "iso": None, "rescue_enabled": False,
+            "locked": True, "backup_window": None, "outgoing_traffic": 0, "ingoing_traffic": 0,
+            "included_traffic": 20 * 1024**4, "protection": {"delete": False, "rebuild": False},
+            "labels": asked.get("labels") or {}, "volumes": [], "load_balancers": [], "primary_disk_size": size["disk"],
+            "placement_group": None,
+        }  # fmt: skip
+        self.servers[server_id] = server
+        return server
 
     def _check_server(self, asked: dict[str, Any]) -> None:
         name = asked.get("name", "")
@@ -250,14 +270,8 @@ class FakeHetzner(Stateful):
             raise Refused(409, "uniqueness_error", "volume name is already used", {"fields": [{"name": "name"}]})
         if not _known(asked.get("location"), _LOCATIONS):
             raise _invalid("location", "unknown location")
-        volume_id = self._next_id()
-        volume = {
-            "id": volume_id, "name": asked["name"], "size": size, "server": None, "status": "creating",
-            "location": _location(asked["location"]), "labels": asked.get("labels") or {}, "created": self._now(),
-            "format": asked.get("format"), "protection": {"delete": False},
-            "linux_device": f"/dev/disk/by-id/scsi-0HC_Volume_{volume_id}",
-        }  # fmt: skip
-        self.volumes[volume_id] = volume
+        volume = self._new_volume(asked)
+        volume_id = volume["id"]
         self._hide_if_ordered("create_volume", volume_id)
 
         def created() -> None:
@@ -265,6 +279,17 @@ class FakeHetzner(Stateful):
 
         action = self._act("create_volume", "volume", volume_id, created)
         return Response.of(201, {"volume": volume, "action": action, "next_actions": []})
+
+    def _new_volume(self, asked: dict[str, Any]) -> dict[str, Any]:
+        volume_id = self._next_id()
+        volume = {
+            "id": volume_id, "name": asked["name"], "size": asked["size"], "server": None, "status": "creating",
+            "location": _location(asked["location"]), "labels": asked.get("labels") or {}, "created": self._now(),
+            "format": asked.get("format"), "protection": {"delete": False},
+            "linux_device": f"/dev/disk/by-id/scsi-0HC_Volume_{volume_id}",
+        }  # fmt: skip
+        self.volumes[volume_id] = volume
+        return volume
 
     def _list_volumes(self, request: Request) -> Response:
         return self._page(request, "volumes", self.volumes)
@@ -463,6 +488,12 @@ class FakeHetzner(Stateful):
     def _now(self) -> str:
         """A clock of its own, one second per id: nothing made here is as old as something made before."""
         return (_EPOCH + timedelta(seconds=self._last_id)).isoformat()
+
+
+@cache
+def _described_by(path: Path) -> Description:
+    """Read once: it has a megabyte."""
+    return Description(path, dropped=DIFFERENCES)
 
 
 def _invalid(name: str, message: str) -> Refused:

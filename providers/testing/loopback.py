@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +60,7 @@ class Loopback:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30
+            wbufsize = -1  # one segment per answer: two would wait 40 ms for each other on a kept connection
 
             def handle_one_request(self) -> None:
                 try:
@@ -141,10 +143,10 @@ class Stateful:
     """What both fakes share: a lock around the state, a log of calls, and the faults of the transport.
 
     A subclass names each request's call (`call_of`), answers it (`serve`), and refuses in its vendor's words
-    (`refusal`). Faults of the transport: `hang` (no answer for `seconds`, nothing done), `reset` (closed, nothing done),
-    `lost` (done, then closed), `html` (a proxy's page of `status`, nothing done; `html_after`: done), `truncated`
-    (done, half the answer), `additions` (members and values of tomorrow), `refuse` (`status`, `code`: the vendor's own
-    error).
+    (`refusal`). Faults of the transport: `hang` (no answer for `seconds`, nothing done), `reset` (closed, nothing
+    done), `lost` (done, then closed), `html` (a proxy's page of `status`, nothing done; `html_after`: done),
+    `truncated` (done, half the answer), `additions` (members and values of tomorrow), `refuse` (`status`, `code`: the
+    vendor's own error).
     """
 
     BEFORE = frozenset({"hang", "reset", "html", "refuse"})
@@ -153,6 +155,7 @@ class Stateful:
     def __init__(self) -> None:
         self.faults = Faults()
         self.calls: list[str] = []
+        self.crashes: list[str] = []
         self.lock = threading.RLock()
         self._closing = threading.Event()
         self._loopback = Loopback(self._answer)
@@ -187,7 +190,11 @@ class Stateful:
             return self._instead(before)
         after = self.faults.strike(call, self.AFTER)
         with self.lock:
-            response = self.serve(call, request)
+            try:
+                response = self.serve(call, request)
+            except Exception:
+                self.crashes.append(traceback.format_exc())
+                raise
         return response if after is None else self._spoiled(after, response)
 
     def _instead(self, fault: Fault) -> Answer:

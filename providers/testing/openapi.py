@@ -26,7 +26,10 @@ class Description:
             required = raw["components"]["schemas"][name]["required"]
             for member in members:
                 required.remove(member)
-        self._paths: dict[str, Any] = raw["paths"]
+        self._paths: list[tuple[re.Pattern[str], Any]] = [
+            (re.compile(re.sub(r"\{[^}]+\}", "[^/]+", template)), operations)
+            for template, operations in raw["paths"].items()
+        ]
         schemas = _as_json_schema({"components": raw["components"]})
         self._registry = Registry().with_resource(_ROOT, Resource(schemas, DRAFT202012))
 
@@ -46,8 +49,8 @@ class Description:
         return [f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(json.loads(body))]
 
     def _operation(self, method: str, path: str) -> Any:
-        for template, operations in self._paths.items():
-            if re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", template), path) and method.lower() in operations:
+        for template, operations in self._paths:
+            if template.fullmatch(path) and method.lower() in operations:
                 return operations[method.lower()]
         return None
 
