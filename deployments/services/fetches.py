@@ -12,7 +12,7 @@ from timeline import events
 from ..domain.states import RELEASE_WITH_NODE, OrderStatus, ReleaseStatus
 from ..errors import DeploymentError, NotFound
 from ..models import Environment, Node, Order, Payload, Release
-from . import payloads, releases
+from . import nodes, payloads, releases
 
 _DUE = frozenset({*RELEASE_WITH_NODE, ReleaseStatus.LIVE})
 _MAX_SEQUENCE = 2**53 - 1
@@ -24,9 +24,7 @@ def take(*, node: Node, environment_id: UUID, sequence: int) -> Payload:
     Raises NotFound for everything else, and what `payloads.make` raises. A pending release whose payload can be made no
     more has failed when this raises: its node is not left to ask for ever.
     """
-    environment = Environment.objects.filter(pk=environment_id, node=node).first()
-    if environment is None:
-        raise NotFound("environment", environment_id)
+    environment = nodes.placed(node, environment_id)
     if not 0 < sequence <= _MAX_SEQUENCE or not _is_due(environment, sequence):
         raise NotFound("pending or current release", sequence)
     try:

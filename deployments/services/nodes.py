@@ -25,7 +25,7 @@ from timeline.transitions import transition
 from .. import nudges, signing
 from ..domain import images
 from ..domain.states import NodeState
-from ..errors import DeploymentError
+from ..errors import DeploymentError, NotFound
 from ..models import Environment, Node, NodeNonce
 from ..selectors import policies
 
@@ -290,6 +290,14 @@ def authenticate(*, method: str, path_with_query: str, headers: Mapping[str, str
         raise NodeGone(node.state)
     _use_nonce(node, claim.nonce)
     return node
+
+
+def placed(node: Node, environment_id: UUID) -> Environment:
+    """The environment, if it is placed on this node now. Raises NotFound: another node's business looks like nothing."""
+    environment = Environment.objects.filter(pk=environment_id, node=node).first()
+    if environment is None:
+        raise NotFound("environment", environment_id)
+    return environment
 
 
 def _named(text: str) -> Node | None:

@@ -84,6 +84,7 @@ def logs(node: Node, body: bytes, *, environment_id: UUID) -> HttpResponse:
     """204, also for an answer that nobody waits for any more."""
     answer = calls.decoded(LogAnswer, body, max_bytes=MAX_ANSWER_BYTES)
     lines = tuple(dataclasses.replace(line, text=storable.text(line.text)) for line in answer.lines)
+    nodes.placed(node, environment_id)
     log_queries.take(node, environment_id, dataclasses.replace(answer, lines=lines, error=storable.text(answer.error)))
     return HttpResponse(status=204)
 
