@@ -1,0 +1,1 @@
+"""Virtual machines for demonstrations and tests: their image, and the whole path on a machine of its own."""
