@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import psycopg
 from django.db import connection
@@ -72,7 +73,7 @@ class _Hub:
             del self._waiting[topic]
 
 
-def _address() -> dict[str, object]:
+def _address() -> dict[str, Any]:
     parameters = connection.get_connection_params()
     kept = ("host", "port", "dbname", "user", "password", "sslmode")
     return {name: parameters[name] for name in kept if parameters.get(name)}

@@ -14,6 +14,7 @@ from django.utils.module_loading import import_string
 
 # Django's own handlers are synchronous or asynchronous, and say which by a marker rather than by their type.
 Handler = Callable[[HttpRequest], Any]
+AsyncHandler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @sync_and_async_middleware
@@ -40,8 +41,8 @@ def for_people_only(get_response: Handler) -> Handler:
     chosen = adapter.adapt_method_mode(True, people, iscoroutinefunction(people), debug=False)
 
     async def choose(request: HttpRequest) -> HttpResponseBase:
-        answer: Awaitable[HttpResponseBase] = (get_response if is_machine(request) else chosen)(request)
-        return await answer
+        handler: AsyncHandler = get_response if is_machine(request) else chosen
+        return await handler(request)
 
     markcoroutinefunction(choose)
     return choose

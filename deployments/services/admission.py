@@ -39,7 +39,7 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> A
     policy = policies.of(environment)
     problems = list(policy_rules.check(parsed.manifest, policy, parsed.places))
     if missing_is_fault:
-        problems += _missing_references(environment, parsed)
+        problems += _missing_references(environment, parsed.manifest, parsed.places)
     refused = {problem.pointer for problem in problems}
     wanted = {pointer: image for pointer, image in manifest.images(parsed.manifest).items() if pointer not in refused}
     digests, unresolved = _resolve(wanted, parsed.places)
@@ -51,11 +51,14 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> A
     return Admitted(manifest.pin(parsed.manifest, digests), tuple(parsed.warnings))
 
 
-def _missing_references(environment: Environment, parsed: Any) -> Iterable[Problem]:
-    known = values.versions(environment)
-    for place in references.places(parsed.manifest):
-        if place.expression.is_required and place.expression.name not in known:
-            yield references.unset_problem(place, parsed.places)
+def _missing_references(environment: Environment, manifest_: Manifest, places: Places) -> Iterable[Problem]:
+    """A name that is set counts as given; whether its value is good enough for `:?` shows when it is sealed."""
+    known = dict.fromkeys(values.versions(environment), "set")
+    for use in references.missing(manifest_, known):
+        line, column = places.find(use.pointer)
+        fault = references.UnsetReferenceError(use)
+        hint = f"Ask an operator for `manage.py secret set {environment} {use.name}` (or `variable set`)."
+        yield Problem(fault.code, "error", use.pointer, line, column, str(fault), hint)
 
 
 def _resolve(wanted: Mapping[str, str], places: Places) -> tuple[dict[str, str], list[Problem]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +47,7 @@ def drive(environment: Environment, node: Node, rows: Iterable[Volume]) -> list[
     driven = list(rows)
     for row in driven:
         if row.state != VolumeState.ATTACHED and attempts.claim(row):
-            _step(row, lambda provider, row=row: _towards_attached(environment, node, provider, row))
+            _step(row, partial(_towards_attached, environment, node, row))
     return list(Volume.objects.filter(pk__in=[row.pk for row in driven]).select_related("environment"))
 
 
@@ -55,7 +56,7 @@ def detach_all(environment: Environment) -> bool:
     rows = environment.volumes.filter(state__in=[VolumeState.ATTACHED, VolumeState.ATTACHING, VolumeState.DETACHING])
     for row in rows.select_related("environment"):
         if attempts.claim(row):
-            _step(row, lambda provider, row=row: _towards_detached(provider, row))
+            _step(row, partial(_towards_detached, row))
     return not rows.all().exists()
 
 
@@ -69,7 +70,7 @@ def _step(row: Volume, exchange: Callable[[ComputeProvider], None]) -> None:
         attempts.succeeded(row)
 
 
-def _towards_attached(environment: Environment, node: Node, provider: ComputeProvider, row: Volume) -> None:
+def _towards_attached(environment: Environment, node: Node, row: Volume, provider: ComputeProvider) -> None:
     if row.state == VolumeState.REQUESTED:
         _move(row, VolumeState.CREATING)
     if row.state == VolumeState.CREATING:
@@ -88,7 +89,7 @@ def _towards_attached(environment: Environment, node: Node, provider: ComputePro
             _move(row, VolumeState.ATTACHED, device_path=attached.value.device_path or attached.value.directory or "")
 
 
-def _towards_detached(provider: ComputeProvider, row: Volume) -> None:
+def _towards_detached(row: Volume, provider: ComputeProvider) -> None:
     if row.state == VolumeState.ATTACHING:
         _move(row, VolumeState.AVAILABLE)
         return
