@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
@@ -38,11 +38,12 @@ def for_people_only(get_response: Handler) -> Handler:
     if not asynchronous:
         return lambda request: get_response(request) if is_machine(request) else people(request)
 
-    chosen = adapter.adapt_method_mode(True, people, iscoroutinefunction(people), debug=False)
+    chosen = cast(AsyncHandler, adapter.adapt_method_mode(True, people, iscoroutinefunction(people), debug=False))
+
+    machines: AsyncHandler = get_response
 
     async def choose(request: HttpRequest) -> HttpResponseBase:
-        handler: AsyncHandler = get_response if is_machine(request) else chosen
-        return await handler(request)
+        return await (machines if is_machine(request) else chosen)(request)
 
     markcoroutinefunction(choose)
     return choose

@@ -422,8 +422,8 @@ def give_up_on(release_id: UUID) -> None:
                 to=ReleaseStatus.UNKNOWN,
                 evidence={
                     "code": "node.silent",
-                    "summary": "The node has not answered by the deadline. Its own receipt, whenever it comes, will say what "
-                    "happened; look at the node, or release again.",
+                    "summary": "The node has not answered by the deadline. Its own receipt, whenever it comes, says "
+                    "what happened; look at the node, or release again.",
                     "services": {},
                 },
             )

@@ -22,7 +22,7 @@ class SealBroken(DeploymentError):
     def __str__(self) -> str:
         return (
             f"What is stored for {self.context} cannot be opened: it was sealed under key {self.kek_id}, or moved here "
-            "from another place. Set the value again, or give the control plane the key-encryption key that it was sealed with."
+            "from another place. Set the value again, or give the control plane the key that it was sealed with."
         )
 
 
