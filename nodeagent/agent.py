@@ -179,8 +179,11 @@ class Loop:
     def _beat_for_ever(self) -> None:
         backoff, pace = FIRST_BACKOFF_SECONDS, 0.0
         previous: Reply | None = None
-        while not self._stopping.is_set():
+        while True:
             self._news.clear()
+            # After clearing: whoever stops us sets both, and must not have the second one cleared away.
+            if self._stopping.is_set():
+                return
             began = time.monotonic()
             try:
                 reply = self._beat()
@@ -204,7 +207,7 @@ class Loop:
     def _beat(self) -> Reply:
         """One heartbeat, and what its reply orders. Raises ClientError, ReplyError."""
         heartbeat = self._heartbeats.make(list(self._lanes.values()))
-        raw = self._client.heartbeat(heartbeat, wait_seconds=self._settings.wait_seconds)
+        raw = self._client.heartbeat(heartbeat, wait_seconds=self._settings.wait_seconds, overtaken=self._news)
         reply = self._heartbeats.open(raw, nonce=heartbeat.nonce)
         self._take(reply)
         return reply

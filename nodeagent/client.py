@@ -83,11 +83,14 @@ class Client:
         """Become a node. Not signed by a node, since there is none yet: the request carries its own proof."""
         return self._decoded(EnrolAnswer, self._call("POST", "/enrol", encode(request), limit=1024 * 1024))
 
-    def heartbeat(self, heartbeat: Heartbeat, *, wait_seconds: int) -> bytes:
-        """The reply's envelope, not yet opened. Held open up to `wait_seconds`, unless `interrupt` is called."""
+    def heartbeat(self, heartbeat: Heartbeat, *, wait_seconds: int, overtaken: threading.Event) -> bytes:
+        """The reply's envelope, not yet opened. Held open up to `wait_seconds`.
+
+        Given up as soon as `overtaken` is set and `interrupt` called, in this order, whether it was sent yet or not.
+        """
         path = f"/heartbeat?wait={wait_seconds}"
         timeout = wait_seconds + HELD_MARGIN_SECONDS
-        return self._call("POST", path, encode(heartbeat), limit=MAX_ENVELOPE_BYTES, timeout=timeout, held=True)
+        return self._call("POST", path, encode(heartbeat), limit=MAX_ENVELOPE_BYTES, timeout=timeout, held=overtaken)
 
     def interrupt(self) -> None:
         """Give up the heartbeat that is held, if one is, so that a newer one can be sent."""
@@ -128,7 +131,7 @@ class Client:
         *,
         limit: int = MAX_REFUSAL_BYTES,
         timeout: float = TIMEOUT_SECONDS,
-        held: bool = False,
+        held: threading.Event | None = None,
     ) -> bytes:
         """One exchange. Raises ClientError; answers the body of a 2xx, of at most `limit` bytes."""
         target = f"{self._url.path.rstrip('/')}{PREFIX}{path}"
@@ -148,13 +151,19 @@ class Client:
         return _checked(response.status, content, limit)
 
     @contextlib.contextmanager
-    def _interruptible(self, connection: http.client.HTTPConnection, held: bool) -> Iterator[None]:
-        if not held:
+    def _interruptible(
+        self, connection: http.client.HTTPConnection, overtaken: threading.Event | None
+    ) -> Iterator[None]:
+        if overtaken is None:
             yield
             return
         with self._holding:
             self._held = connection
         try:
+            # Connected first, looked second: from here on `interrupt` finds a socket to shut down.
+            connection.connect()
+            if overtaken.is_set():
+                raise ConnectionAbortedError("given up before it was sent")
             yield
         finally:
             with self._holding:

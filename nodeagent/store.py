@@ -404,7 +404,7 @@ class Store:
         return self._environments / environment_id
 
     def _make_private(self, path: Path) -> None:
-        """The directory and all above it within the state directory, each 0700: `parents=True` would leave those open."""
+        """The directory and all above it within the state directory, each 0700 (`parents=True` leaves them open)."""
         for directory in [*reversed(path.relative_to(self.root).parents), path.relative_to(self.root)]:
             (self.root / directory).mkdir(mode=0o700, exist_ok=True)
 
