@@ -141,7 +141,9 @@ def _names_in(manifest: Manifest, service: str) -> set[str]:
 def _downtime(old: Manifest | None, new: Manifest, restarts: tuple[str, ...]) -> tuple[Downtime, str]:
     if old is None:
         return "none", "Nothing is live yet."
-    stopped = [name for name in restarts if new.services[name].update_order == "stop-first" and not new.services[name].job]
+    stopped = [
+        name for name in restarts if new.services[name].update_order == "stop-first" and not new.services[name].job
+    ]
     if stopped:
         return "stop-first", f"{_names(stopped)}: stopped before the new one starts, as its update order says."
     gone = sorted(old.services.keys() - new.services.keys())

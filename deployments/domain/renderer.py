@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deployments.domain import images, references
-
 from deployments.domain.compose.capabilities import left
 from deployments.domain.compose.quantities import cpus_text
 from deployments.domain.manifest import Healthcheck, Manifest, PreFlight, SecretName, Service, UnresolvedError
@@ -114,9 +113,7 @@ def _service(
     }
     document.update(_optional(service))
     if service.environment:
-        document["environment"] = {
-            key: _Raw(_value(value, numbers)) for key, value in service.environment.items()
-        }
+        document["environment"] = {key: _Raw(_value(value, numbers)) for key, value in service.environment.items()}
     if ports:
         document["ports"] = [{"host_ip": "127.0.0.1", "protocol": "tcp", "target": str(port)} for port in ports]
     if service.volumes:
@@ -153,10 +150,15 @@ def _optional(service: Service) -> Iterator[tuple[str, Any]]:
         if text is not None:
             yield key, text
     if service.depends_on:
-        yield "depends_on", {
-            name: {"condition": found.condition} if found.required else {"condition": found.condition, "required": _FALSE}
-            for name, found in service.depends_on.items()
-        }
+        yield (
+            "depends_on",
+            {
+                name: {"condition": found.condition}
+                if found.required
+                else {"condition": found.condition, "required": _FALSE}
+                for name, found in service.depends_on.items()
+            },
+        )
     if service.healthcheck is not None:
         yield from _healthcheck(service.healthcheck)
     if service.read_only:
@@ -247,7 +249,7 @@ def _write(node: Mapping[str, Any], indent: str, lines: list[str]) -> None:
                 if type(item) is dict:
                     inner: list[str] = []
                     _write(item, indent + "    ", inner)
-                    lines.append(f"{indent}  - {''.join(inner)[len(indent) + 4:]}")
+                    lines.append(f"{indent}  - {''.join(inner)[len(indent) + 4 :]}")
                 else:
                     lines.append(f"{indent}  - {_scalar(item)}\n")
         else:

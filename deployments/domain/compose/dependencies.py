@@ -95,7 +95,11 @@ def restart(node: Node, reading: Reading) -> str | None:
     """When the engine starts the service again."""
     if nodes.kind_of(node) == "boolean" and not nodes.BOOLEAN_WORDS[node.value]:
         reading.error(
-            node, "compose.restart", "`restart` is a word, not a boolean.", 'Write "no", in quotes.', (replace(node, "no"),)
+            node,
+            "compose.restart",
+            "`restart` is a word, not a boolean.",
+            'Write "no", in quotes.',
+            (replace(node, "no"),),
         )
         return None
     value = text(node, reading)
@@ -133,9 +137,7 @@ def scale(node: Node, reading: Reading) -> Leaving | None:
     """Refused; zero takes the service out."""
     if nodes.kind_of(node) == "integer" and whole_number(node) == 0:
         return _leaving(node, "compose.scale", reading)
-    reading.error(
-        node, "compose.scale", "A service has one container.", "Remove it.", (remove(node),), at_key=True
-    )
+    reading.error(node, "compose.scale", "A service has one container.", "Remove it.", (remove(node),), at_key=True)
     return None
 
 

@@ -67,8 +67,6 @@ def _member(child: Node, members: Members, reading: Reading) -> None:
         members[name] = value
 
 
-
-
 def _item(item: Node, members: Members, reading: Reading) -> None:
     if type(item) is not nodes.Scalar or (not item.style and nodes.kind_of_plain(item.value) != "text"):
         if type(item) is nodes.Mapping:
@@ -147,7 +145,7 @@ def _value(child: Node, reading: Reading) -> str | SecretName | None:
             child,
             "compose.null",
             "A variable without a value would be taken from the shell that Compose runs in.",
-            f"Remove it, write \"\" for an empty value, or refer to a variable: ${{{child.key.value}}}."
+            f'Remove it, write "" for an empty value, or refer to a variable: ${{{child.key.value}}}.'
             if len(child.key.value) < 80
             else 'Remove it, or write "" for an empty value.',
             (remove(child),),

@@ -49,7 +49,9 @@ def _checked(node: Node, words: tuple[str, ...], reading: Reading) -> tuple[str,
         reading.error(
             node,
             "compose.healthcheck_test",
-            {"NONE": "NONE stands alone.", "CMD": "CMD needs a program.", "CMD-SHELL": "CMD-SHELL takes one line."}[first],
+            {"NONE": "NONE stands alone.", "CMD": "CMD needs a program.", "CMD-SHELL": "CMD-SHELL takes one line."}[
+                first
+            ],
             "Write [CMD, PROGRAM, ARGUMENT...], [CMD-SHELL, LINE] or [NONE].",
         )
         return None
@@ -68,7 +70,12 @@ def url_path(node: Node, reading: Reading) -> str | None:
     value = text(node, reading)
     if value is None:
         return None
-    if len(value) > MAX_URL_PATH or not _URL_PATH.fullmatch(value) or "//" in value or {".", ".."} & set(value.split("/")):
+    if (
+        len(value) > MAX_URL_PATH
+        or not _URL_PATH.fullmatch(value)
+        or "//" in value
+        or {".", ".."} & set(value.split("/"))
+    ):
         reading.error(
             node,
             "compose.url_path",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from json.decoder import scanstring  # the C string reader of the standard library, which keeps positions
-from typing import Final
+from json import decoder
+from typing import Any, Final
 
 from deployments.domain.compose import characters, nodes
 from deployments.domain.compose.findings import Findings, echo
@@ -14,6 +14,8 @@ from deployments.domain.compose.nodes import Mark, Node
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 16
+# The C string reader of the standard library, which tells where it stopped; its stub leaves it out.
+_scan_string: Any = decoder.scanstring  # type: ignore[attr-defined]
 _SPACE = re.compile(r"[ \t\r\n]*")
 _PLAIN = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]{0,18})(?![0-9.eE])")
 
@@ -86,7 +88,9 @@ class _Reader:
     def _value(self, depth: int) -> Node:
         letter = self._skip()
         if depth > MAX_DEPTH:
-            raise _FaultError(self._at, "manifest.too_deep", "This lies too deep.", "Send a manifest as it was answered.")
+            raise _FaultError(
+                self._at, "manifest.too_deep", "This lies too deep.", "Send a manifest as it was answered."
+            )
         self._count += 1
         if self._count > MAX_NODES * 4:
             raise _FaultError(self._at, "manifest.too_long", "There are too many values.", "Submit a smaller manifest.")
@@ -107,7 +111,7 @@ class _Reader:
         mark = self._mark()
         start = self._at
         try:
-            value, self._at = scanstring(self._text, self._at + 1, True)  # noqa: FBT003 - its signature
+            value, self._at = _scan_string(self._text, self._at + 1, True)
         except json.JSONDecodeError as error:
             self._at = error.pos
             raise self._syntax("This string is not closed, or holds an escape that is none") from error
@@ -142,7 +146,10 @@ class _Reader:
             key = self._string()
             if key.value in names:
                 self._findings.error(
-                    key, "compose.duplicate_key", f"The member {echo(key.value)} stands here twice.", "Keep one of the two."
+                    key,
+                    "compose.duplicate_key",
+                    f"The member {echo(key.value)} stands here twice.",
+                    "Keep one of the two.",
                 )
             names.add(key.value)
             if self._skip() != ":":

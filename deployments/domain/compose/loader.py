@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from yaml import MarkedYAMLError, YAMLError
 from yaml._yaml import CParser
@@ -138,7 +138,7 @@ class _Reader:
         return Tree(self._root, whole)
 
     def _open(self) -> bool:
-        get_event = self._parser.get_event
+        get_event: Any = self._parser.get_event
         get_event()  # the stream's start
         event = get_event()
         if type(event) is StreamEndEvent:
@@ -148,7 +148,7 @@ class _Reader:
         return True
 
     def _close(self) -> bool:
-        get_event = self._parser.get_event
+        get_event: Any = self._parser.get_event
         get_event()  # the document's end
         event = get_event()
         if type(event) is DocumentStartEvent:
@@ -198,7 +198,7 @@ class _Reader:
 
         The one long function of the loader: it runs for every node, and a call costs as much as a step of it.
         """
-        get_event = self._parser.get_event
+        get_event: Any = self._parser.get_event
         stack: list[tuple[list[Node], set[str] | None, Node]] = []  # what is open around the current collection
         items: list[Node] = []  # the current collection's children
         names: set[str] | None = None  # its keys so far, where it is a mapping
@@ -266,7 +266,7 @@ class _Reader:
 
     def _skip(self, count: int) -> int:
         """Pass over what lies in a collection at the last depth, and say so once. Answers the nodes seen so far."""
-        get_event = self._parser.get_event
+        get_event: Any = self._parser.get_event
         depth, noted = 1, False
         while depth and count <= MAX_NODES:
             event = get_event()
@@ -395,7 +395,10 @@ class _Reader:
 _HINTS = (
     ("tab", "Indent with spaces; YAML takes no tabs there."),
     ("\\t", "Indent with spaces; YAML takes no tabs there."),
-    ("mapping values are not allowed", "Quote the value if it contains a colon and a space; else check the indentation."),
+    (
+        "mapping values are not allowed",
+        "Quote the value if it contains a colon and a space; else check the indentation.",
+    ),
     ("cannot start any token", "Quote the value: it begins with a character that YAML keeps for itself."),
     ("could not find expected ':'", "Write a colon and a space after the key, or check the indentation."),
     ("escape", "In double quotes a backslash begins an escape; write two, or use single quotes."),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from deployments.domain.compose import nodes
-from deployments.domain.compose.findings import Finding, Fix, echo, remove, replace
+from deployments.domain.compose.findings import Finding, Fix, add, echo, remove, replace
 from deployments.domain.compose.nodes import Node
 from deployments.domain.compose.rules import (
     Reading,
@@ -59,7 +59,8 @@ def _short(item: Node, reading: Reading) -> MountRead | None:
         return None
     source, target, *rest = parts
     if len(source) == 1 and source.isalpha():
-        return _drive(item, source, target, rest, reading)
+        _drive(item, source, target, rest, reading)
+        return None
     options = rest[0].split(",") if rest else []
     if _is_path(source):
         finding = _bind(item, reading)
@@ -67,7 +68,10 @@ def _short(item: Node, reading: Reading) -> MountRead | None:
         return MountRead(item, "bind", source, kept, "ro" in options, item, item, finding)
     if len(rest) > 1:
         reading.error(
-            item, "compose.mount", f"{echo(value)} is no mount.", "Write NAME:/absolute/path, with `:ro` if it is read-only."
+            item,
+            "compose.mount",
+            f"{echo(value)} is no mount.",
+            "Write NAME:/absolute/path, with `:ro` if it is read-only.",
         )
         return None
     if not _options(item, source, target, options, reading) or not _named(item, source, reading):
@@ -184,7 +188,7 @@ def target_fault(target: str) -> str | None:
     return None
 
 
-_LONG_ROWS: tuple[Row, ...] = (
+LONG_ROWS: tuple[Row, ...] = (
     accepted("type", one_of("volume"), "Only `volume`.", "type: volume", schema={"const": "volume"}),
     accepted("source", text, "The name of a declared volume.", "source: data", schema={"type": "string"}),
     accepted("target", text, "An absolute path.", "target: /data", schema={"type": "string"}, required=True),
@@ -209,14 +213,13 @@ _LONG_ROWS: tuple[Row, ...] = (
         code="compose.mount_consistency",
     ),
 )  # fmt: skip
-LONG_ROWS = _LONG_ROWS
 _long_members = mapping(LONG_ROWS, "a mount")
 _OTHER_KINDS = ("tmpfs", "npipe", "cluster", "image")
 
 
 def _long(item: Node, reading: Reading) -> MountRead | None:
     kind_node = nodes.child(item, "type")
-    kind = kind_node.value if type(kind_node) is nodes.Scalar else None
+    kind = kind_node.value if kind_node is not None and type(kind_node) is nodes.Scalar else None
     if kind == "bind":
         return _long_bind(item, reading)
     if kind in _OTHER_KINDS:
@@ -235,7 +238,7 @@ def _long(item: Node, reading: Reading) -> MountRead | None:
     if "type" not in at:
         reading.error(
             item, "compose.missing", "`type` is missing from a mount.", "Add `type: volume`.",
-            (_add_type(item),),
+            (add(item, "type", value="volume"),),
         )  # fmt: skip
     target = _target(at["target"], members["target"], reading, lambda cured: cured)
     if "source" not in at:
@@ -247,16 +250,10 @@ def _long(item: Node, reading: Reading) -> MountRead | None:
     return MountRead(item, "volume", source, target, members.get("read_only", False), at["source"], at["target"])
 
 
-def _add_type(item: Node) -> Any:
-    from deployments.domain.compose.findings import add
-
-    return add(item, "type", value="volume")
-
-
 def _long_bind(item: Node, reading: Reading) -> MountRead:
     def written(name: str) -> str:
         node = nodes.child(item, name)
-        return node.value if type(node) is nodes.Scalar else ""
+        return node.value if node is not None and type(node) is nodes.Scalar else ""
 
     target = written("target")
     if target_fault(target) is not None:

@@ -15,12 +15,15 @@ from yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStar
 from deployments.domain.problems import escaped
 
 Node = Any  # PyYAML's events have no common base with `value` and `key`; the four kinds above are all there is.
-Scalar, Mapping, Sequence, Opaque = ScalarEvent, MappingStartEvent, SequenceStartEvent, AliasEvent
+Scalar: Final[Any] = ScalarEvent
+Mapping: Final[Any] = MappingStartEvent
+Sequence: Final[Any] = SequenceStartEvent
+Opaque: Final[Any] = AliasEvent
 
 NULL_WORDS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 BOOLEAN_WORDS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 # What only some versions of YAML take for a boolean (the 1.1 type repository), and its two special keys.
-_AMBIGUOUS_WORDS = frozenset("y Y yes Yes YES n N no No NO on On ON off Off OFF = <<".split())
+_AMBIGUOUS_WORDS = frozenset(["y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF", "=", "<<"])
 
 # First characters of plain scalars that can be anything but a text in one version of YAML or the other.
 SPECIAL_FIRST: Final = frozenset("0123456789+-.~=<nNtTfFyYoO")

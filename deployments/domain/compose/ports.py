@@ -147,7 +147,10 @@ def _protocol(item: Node, before: str, slash: str, protocol: str, reading: Readi
 
 def _range(item: Node, reading: Reading) -> None:
     reading.error(
-        item, "compose.port_range", "A route has one port; ranges are not accepted.", "Write each port as an item of its own."
+        item,
+        "compose.port_range",
+        "A route has one port; ranges are not accepted.",
+        "Write each port as an item of its own.",
     )
 
 
@@ -204,9 +207,7 @@ def _long_protocol(node: Node, reading: Reading) -> str | None:
     value = text(node, reading)
     if value is None or value.lower() == "tcp":
         return value
-    reading.error(
-        node, "compose.port_protocol", f"Routes carry TCP; {echo(value)} is not routed.", "Remove this port."
-    )
+    reading.error(node, "compose.port_protocol", f"Routes carry TCP; {echo(value)} is not routed.", "Remove this port.")
     return None
 
 

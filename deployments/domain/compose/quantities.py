@@ -43,9 +43,7 @@ def size(minimum: int, maximum: int, wanted: str) -> Rule:
                 )
                 return None
         if not minimum <= value <= maximum:
-            reading.error(
-                node, "compose.range", f"Expected {wanted}, found {echo(node.value)}.", f"Write {wanted}."
-            )
+            reading.error(node, "compose.range", f"Expected {wanted}, found {echo(node.value)}.", f"Write {wanted}.")
             return None
         return value
 
@@ -100,13 +98,15 @@ def duration(minimum_ms: int, maximum_ms: int, wanted: str) -> Rule:
 
     def rule(node: Node, reading: Reading) -> int | None:
         if type(node) is nodes.Scalar and not node.style and nodes.kind_of(node) in ("integer", "float"):
-            return _without_unit(node, reading)
+            _without_unit(node, reading)
+            return None
         written = text(node, reading)
         if written is None:
             return None
         nanoseconds = duration_in_nanoseconds(written)
         if nanoseconds is None:
-            return _without_unit(node, reading)
+            _without_unit(node, reading)
+            return None
         milliseconds, finer = divmod(nanoseconds, 1_000_000)
         if finer or not minimum_ms <= milliseconds <= maximum_ms:
             reading.error(

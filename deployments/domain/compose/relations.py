@@ -13,6 +13,7 @@ from deployments.domain.compose.nodes import Node
 from deployments.domain.compose.ports import Hint
 from deployments.domain.compose.routes import RouteRead
 from deployments.domain.compose.rules import Members, Reading
+from deployments.domain.compose.table import LIMITS
 from deployments.domain.manifest import (
     Dependency,
     Healthcheck,
@@ -26,9 +27,8 @@ from deployments.domain.manifest import (
 )
 
 # Databases and brokers that nobody means to put on the open network; a hint for one of these stays private.
-PRIVATE_PORTS: Final = frozenset(
-    (1433, 1521, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 9200, 9300, 11211, 27017)
-)
+PRIVATE_PORTS: Final = frozenset((1433, 1521, 2379, 3306, 4222, 5432, 5672, 6379, 9042, 9092, 9200, 9300, 11211, 27017))
+_LIMIT_RULES: Final = {row.key: row.rule for row in LIMITS}
 _MOVED_LIMITS: Final = {"mem_limit": "memory", "cpus": "cpus", "pids_limit": "pids"}
 
 
@@ -82,9 +82,6 @@ class Relations:
 
     def _moved_limits(self, members: Members) -> None:
         """`mem_limit` and its like have fixes that carry them to where limits are; their values are read as there."""
-        from deployments.domain.compose.table import LIMITS
-
-        rules = {row.key: row.rule for row in LIMITS}
         for key, limit in _MOVED_LIMITS.items():
             node = members.nodes.get(key)
             if node is None:
@@ -99,7 +96,7 @@ class Relations:
             if nodes.is_null(node):
                 finding.fix = (remove(node),)
             elif possible:
-                rules[limit](node, self.reading)
+                _LIMIT_RULES[limit](node, self.reading)
 
     def _service_of(self, node: Node) -> Node:
         return next(service for service in self.service_nodes.values() if any(each is node for each in service.value))
@@ -400,9 +397,7 @@ class Relations:
 
     def _staying(self) -> set[str]:
         """The services that run. One that does not gets the fix of being taken out, if nothing else needs it."""
-        leaving = {
-            name: found for name in self.service_nodes if (found := list(self._reasons_to_leave(name)))
-        }
+        leaving = {name: found for name in self.service_nodes if (found := list(self._reasons_to_leave(name)))}
         granted = set(leaving)
         if len(granted) == len(self.service_nodes):
             granted = set()
@@ -486,12 +481,10 @@ class Relations:
         }
         if not names:
             return
-        values = [node for node in _scalars(self.top.nodes["services"])]
+        values = list(_scalars(self.top.nodes["services"]))
         for service, node in names.items():
             wanted = node.value
-            used = wanted and wanted != service and any(
-                wanted in value.value for value in values if value is not node
-            )
+            used = wanted and wanted != service and any(wanted in value.value for value in values if value is not node)
             self.reading.warning(
                 node,
                 "compose.container_name",
@@ -568,7 +561,12 @@ def _declared_route(members: Members) -> Route:
     if members["mode"] == "private":
         return Route(members["service"], members["port"], "private")
     return Route(
-        members["service"], members["port"], "public", members.get("host"), _route_path(members), members.get("health_path")
+        members["service"],
+        members["port"],
+        "public",
+        members.get("host"),
+        _route_path(members),
+        members.get("health_path"),
     )
 
 

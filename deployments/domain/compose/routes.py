@@ -107,7 +107,12 @@ def _spec(read: Members, reading: Reading) -> VolumeSpec:
     if "x-sam-size-gb" in read.nodes and "x-sam-size-hint-mb" in read.nodes:
         hint = read.nodes["x-sam-size-hint-mb"]
         reading.error(
-            hint, "compose.volume_size", "The size is given twice.", "Keep `x-sam-size-gb`.", (remove(hint),), at_key=True
+            hint,
+            "compose.volume_size",
+            "The size is given twice.",
+            "Keep `x-sam-size-gb`.",
+            (remove(hint),),
+            at_key=True,
         )
     if "x-sam-size-gb" in read:
         return VolumeSpec(read["x-sam-size-gb"])

@@ -69,7 +69,14 @@ class Members(dict[str, Any]):
 
 
 def accepted(
-    key: str, rule: Rule, says: str, example: str, *, refused: str = "", schema: Mapping[str, Any], required: bool = False
+    key: str,
+    rule: Rule,
+    says: str,
+    example: str,
+    *,
+    refused: str = "",
+    schema: Mapping[str, Any],
+    required: bool = False,
 ) -> Row:
     """A key that is read, kept and rendered."""
     return Row(key, "accepted", rule, says, example, refused=refused, schema=schema, required=required)
@@ -146,7 +153,7 @@ def doubled(value: str) -> str:
 
 
 def matching(pattern: str, wanted: str, *, code: str = "compose.value") -> Rule:
-    """A string of one form; `wanted` completes "Expected ...". """
+    """A string of one form; `wanted` completes "Expected ..."."""
     fits = re.compile(pattern, re.ASCII).fullmatch
 
     def rule(node: Node, reading: Reading) -> str | None:
@@ -200,7 +207,7 @@ def boolean(node: Node, reading: Reading) -> bool | None:
 
 
 def integer(minimum: int, maximum: int, wanted: str) -> Rule:
-    """A whole number within bounds, as a number or as its canonical text; `wanted` completes "Expected ...". """
+    """A whole number within bounds, as a number or as its canonical text; `wanted` completes "Expected ..."."""
 
     def rule(node: Node, reading: Reading) -> int | None:
         value = whole_number(node)
@@ -288,7 +295,9 @@ def mapping(rows: Sequence[Row], what: str, *, nullable: bool = False) -> Rule:
 
 def missing(node: Node, key: str, what: str, reading: Reading) -> None:
     """Note that a mapping lacks a key that it needs."""
-    reading.error(node, "compose.missing", f"`{key}` is missing from {what}.", f"Add `{key}`.", at_key=hasattr(node, "key"))
+    reading.error(
+        node, "compose.missing", f"`{key}` is missing from {what}.", f"Add `{key}`.", at_key=hasattr(node, "key")
+    )
 
 
 def _unknown(

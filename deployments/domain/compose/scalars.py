@@ -19,7 +19,9 @@ _SIGNALS: Final = (
 )
 _PRINCIPAL = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 
-user = matching(rf"{_PRINCIPAL}(?::{_PRINCIPAL})?", "a user name or number, with `:group` if wanted", code="compose.user")
+user = matching(
+    rf"{_PRINCIPAL}(?::{_PRINCIPAL})?", "a user name or number, with `:group` if wanted", code="compose.user"
+)
 stop_signal = matching(
     rf"(?:SIG)?(?:{_SIGNALS})|[1-9]|[1-5][0-9]|6[0-4]", "a signal such as SIGTERM or SIGINT", code="compose.stop_signal"
 )
@@ -45,7 +47,9 @@ def image(node: Node, reading: Reading) -> str | None:
     try:
         images.parse_reference(value)
     except images.ImageReferenceError as error:
-        reading.error(node, f"compose.image_{error.kind}", str(error), _IMAGE_HINTS[error.kind], _image_fix(node, value))
+        reading.error(
+            node, f"compose.image_{error.kind}", str(error), _IMAGE_HINTS[error.kind], _image_fix(node, value)
+        )
         return None
     return value
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from deployments.domain.compose import capabilities, commands, dependencies, environments, health, labels, mounts, ports
+from deployments.domain.compose import (
+    capabilities,
+    commands,
+    dependencies,
+    environments,
+    health,
+    labels,
+    mounts,
+    ports,
+    scalars,
+)
 from deployments.domain.compose import quantities as q
 from deployments.domain.compose import routes as route_rules
-from deployments.domain.compose import scalars
 from deployments.domain.compose.rules import (
     Row,
     accepted,
