@@ -72,6 +72,11 @@ class Places:
         return self.state / "volumes"
 
     @property
+    def static(self) -> Path:
+        """Where collected static files would be; the web process warns if there is no such directory."""
+        return self.state / "static"
+
+    @property
     def sockets(self) -> Path:
         """Where unix sockets go: in the state directory, or beside it where that path is too long for them."""
         if len(str(self.run)) <= SOCKET_PATH_LIMIT - len("/supervisor.sock"):
@@ -89,7 +94,16 @@ class Places:
         """The directories, each for its owner alone, but that others pass through to what is theirs."""
         self.state.mkdir(parents=True, exist_ok=True)
         self.state.chmod(0o711)  # PostgreSQL runs as another account, and reaches its own directory in here
-        for directory in (self.run, self.logs, self.registry, self.node, self.volumes, self.sockets, self.proxy):
+        for directory in (
+            self.run,
+            self.logs,
+            self.registry,
+            self.node,
+            self.volumes,
+            self.static,
+            self.sockets,
+            self.proxy,
+        ):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
