@@ -14,7 +14,6 @@ from typing import Any
 
 import nacl.public
 import nacl.signing
-from django.http import HttpResponse
 from django.test import Client
 
 from nodeagent.wire import base64text, enrol, envelope, fetch, requests
@@ -34,6 +33,8 @@ from nodeagent.wire.keyset import Keyset
 from nodeagent.wire.receipt import Receipt, ServiceEvidence
 from nodeagent.wire.statement import Statement
 
+Answer = Any
+"""What Django's test client answers: a response with `content`, `status_code` and headers."""
 PREFIX = "/api/node/v1"
 JSON = "application/json"
 FINE = Dimension("ok", "", "")
@@ -52,7 +53,7 @@ class SimulatedNode:
     counter: int = 0
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
 
-    def enrol(self, token: str, **changes: Any) -> HttpResponse:
+    def enrol(self, token: str, **changes: Any) -> Answer:
         request = enrol.EnrolRequest(
             token=token,
             ed25519_public=base64text.to_text(bytes(self.key.verify_key)),
@@ -82,7 +83,7 @@ class SimulatedNode:
             nonce or secrets.token_urlsafe(24),
         )
 
-    def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> HttpResponse:
+    def send(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Answer:
         signed = self.headers(method, path, body) if headers is None else headers
         return self.client.generic(method, PREFIX + path, body, JSON, headers=signed)
 
@@ -100,15 +101,13 @@ class SimulatedNode:
         )
         return dataclasses.replace(beat, **changes)
 
-    def beat(self, *reports: EnvironmentReport, wait: int = 0, **changes: Any) -> HttpResponse:
+    def beat(self, *reports: EnvironmentReport, wait: int = 0, **changes: Any) -> Answer:
         return self.send("POST", f"/heartbeat?wait={wait}", encode(self.heartbeat_of(*reports, **changes)))
 
-    def fetch(self, environment_id: object, sequence: int) -> HttpResponse:
+    def fetch(self, environment_id: object, sequence: int) -> Answer:
         return self.send("GET", f"/environments/{environment_id}/releases/{sequence}")
 
-    def report(
-        self, environment_id: object, sequence: int, *events: Event, receipt: bytes | None = None
-    ) -> HttpResponse:
+    def report(self, environment_id: object, sequence: int, *events: Event, receipt: bytes | None = None) -> Answer:
         batch = EventBatch(tuple(events), None if receipt is None else base64text.to_text(receipt))
         return self.send("POST", f"/environments/{environment_id}/releases/{sequence}/events", encode(batch))
 
@@ -116,7 +115,7 @@ class SimulatedNode:
         return envelope.sign(PAYLOAD_RECEIPT, encode(receipt), self.key)
 
 
-def payload_of(answer: HttpResponse) -> fetch.Payload:
+def payload_of(answer: Answer) -> fetch.Payload:
     return fetch.unpack(decode(fetch.Fetched, answer.content))
 
 
@@ -125,7 +124,7 @@ def statement_of(payload: fetch.Payload, keyset: Keyset) -> Statement:
     return decode(Statement, content)
 
 
-def reply_of(answer: HttpResponse, keyset: Keyset) -> Reply:
+def reply_of(answer: Answer, keyset: Keyset) -> Reply:
     assert answer.status_code == 200, answer.content
     return reply_from(answer.content, keyset)
 
@@ -135,7 +134,7 @@ def reply_from(raw: bytes, keyset: Keyset) -> Reply:
     return decode(Reply, content)
 
 
-def code_of(answer: HttpResponse) -> str:
+def code_of(answer: Answer) -> str:
     assert answer["Content-Type"] == "application/problem+json", answer.content
     return str(json.loads(answer.content)["code"])
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import close_old_connections, transaction
 
@@ -19,7 +19,6 @@ IMAGE = "127.0.0.1:5000/shop/web@sha256:" + "a" * 64
 DIGEST = IMAGE.partition("@")[2]
 OTHER_IMAGE = "127.0.0.1:5000/shop/web@sha256:" + "b" * 64
 BY = {"operator": "tests"}
-Answer = TypeVar("Answer")
 
 
 def placed(environment: Environment) -> Node:
@@ -48,10 +47,10 @@ def with_image(content: Manifest, image: str) -> Manifest:
     return replace(content, services={name: replace(each, image=image) for name, each in content.services.items()})
 
 
-def at_once(calls: list[Callable[[], Answer]]) -> list[Answer | Exception]:
+def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
     """What each call answers or raises, all running at the same time on connections of their own."""
 
-    def alone(call: Callable[[], Answer]) -> Answer | Exception:
+    def alone(call: Callable[[], Any]) -> Any:
         try:
             return call()
         except Exception as fault:  # noqa: BLE001 - the outcome under test

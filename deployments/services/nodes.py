@@ -23,7 +23,6 @@ from timeline import events
 from timeline.transitions import transition
 
 from .. import nudges, signing
-from ..domain import images
 from ..domain.states import NodeState
 from ..errors import DeploymentError, NotFound
 from ..models import Environment, Node, NodeNonce
@@ -200,7 +199,7 @@ def _same(held: bytes | memoryview | None, given: bytes) -> bool:
 
 def _take_in(node: Node, request: EnrolRequest, ed25519: bytes, x25519: bytes) -> None:
     """The token is used from here on: its hash stays, for the same answer to the same keys, and its expiry goes."""
-    changes: dict[str, object] = {
+    changes: dict[str, Any] = {
         "ed25519_public": ed25519,
         "x25519_public": x25519,
         "enrolment_expires_at": None,
@@ -245,9 +244,9 @@ def _answer(node: Node) -> EnrolAnswer:
 
 
 def _registry_hosts(environments: list[Environment]) -> tuple[str, ...]:
-    """Ours, and those that the policies of the environments allow images from."""
+    """Ours, and those that the policies of the environments allow images from (HOST/PATH or HOST/PATH/*)."""
     allowed = {image for each in environments for image in policies.of(each).allowed_images}
-    return tuple(sorted({backends.configured().host, *(images.parse_reference(image).host for image in allowed)}))
+    return tuple(sorted({backends.configured().host, *(image.partition("/")[0] for image in allowed)}))
 
 
 def _environments(node: Node) -> Any:
@@ -293,7 +292,7 @@ def authenticate(*, method: str, path_with_query: str, headers: Mapping[str, str
 
 
 def placed(node: Node, environment_id: UUID) -> Environment:
-    """The environment, if it is placed on this node now. Raises NotFound: another node's business looks like nothing."""
+    """The environment, if it is placed on this node now. Raises NotFound: what is another's looks like nothing."""
     environment = Environment.objects.filter(pk=environment_id, node=node).first()
     if environment is None:
         raise NotFound("environment", environment_id)

@@ -102,7 +102,7 @@ class _Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Values:
-    """What the expressions of a manifest come to: texts as `SAM_SECRET_n`, and name to version (0: the default)."""
+    """What the expressions of a manifest come to: texts as `SAM_SECRET_n`, and name to version where one is set."""
 
     texts: tuple[str, ...]
     versions: Mapping[str, int]
@@ -269,7 +269,7 @@ def _resolved(environment: Environment, content: Manifest) -> _Values:
     expressions = references.expressions(content)
     return _Values(
         texts=tuple(references.resolve(each, texts) for each in expressions),
-        versions={each.name: known[each.name].version if each.name in known else 0 for each in expressions},
+        versions={each.name: known[each.name].version for each in expressions if each.name in known},
     )
 
 

@@ -48,7 +48,7 @@ def append(*, project_id: UUID, body: Mapping[str, Any]) -> LogEntry:
         last = LogEntry.objects.filter(project_id=project_id).order_by("-position").first()
         position, previous = (last.position + 1, last.entry_hash) if last else (1, START)
         now = timezone.now()
-        fixed = {"v": VERSION, "position": position, "previous": previous, "at": now.isoformat()}
+        fixed: dict[str, Any] = {"v": VERSION, "position": position, "previous": previous, "at": now.isoformat()}
         content = rfc8785.dumps({**body, **fixed})
         return LogEntry.objects.create(
             project_id=project_id,

@@ -28,6 +28,15 @@ def test_a_node_enrols_with_its_token_and_learns_who_it_is(
     assert node_row.state == "enrolled"
 
 
+def test_a_node_learns_the_registries_that_its_environments_admit_images_from(
+    keyset: Keyset, node_row: Node, environment: Environment
+) -> None:
+    environment.policy = {"allowed_images": ["docker.io/library/*", "ghcr.io/acme/tool"]}
+    environment.save()
+    found = json.loads(SimulatedNode().enrol(token_for(node_row)).content)
+    assert found["registry_hosts"] == ["127.0.0.1:5000", "docker.io", "ghcr.io"]
+
+
 def test_the_same_token_and_keys_again_get_the_same_answer(keyset: Keyset, node_row: Node) -> None:
     node, token = SimulatedNode(), token_for(node_row)
     first, second = json.loads(node.enrol(token).content), json.loads(node.enrol(token).content)
@@ -90,7 +99,7 @@ def test_two_machines_that_enrol_at_once_leave_one_bound_and_the_node_quarantine
     token = token_for(node_row)
     rivals = [SimulatedNode(), SimulatedNode()]
     answers = at_once([lambda rival=rival: rival.enrol(token) for rival in rivals])  # type: ignore[misc]
-    assert sorted(answer.status_code for answer in answers) == [200, 403]  # type: ignore[union-attr]
+    assert sorted(answer.status_code for answer in answers) == [200, 403]
     node_row.refresh_from_db()
     assert node_row.quarantined_at is not None
     winner = next(rival for rival in rivals if rival.node_id)
@@ -100,7 +109,7 @@ def test_two_machines_that_enrol_at_once_leave_one_bound_and_the_node_quarantine
 def test_one_machine_that_enrols_twice_at_once_gets_one_answer_twice(keyset: Keyset, node_row: Node) -> None:
     token, node = token_for(node_row), SimulatedNode()
     answers = at_once([lambda: node.enrol(token)] * 4)
-    assert {answer.status_code for answer in answers} == {200}  # type: ignore[union-attr]
+    assert {answer.status_code for answer in answers} == {200}
     node_row.refresh_from_db()
     assert (node_row.quarantined_at, node_row.generation) == (None, 1)
     assert events.of_subject("node", node_row.pk).filter(kind="node:enrolled").count() == 1

@@ -83,7 +83,7 @@ def test_values_and_pull_credentials_are_sealed_for_this_node_alone(
     assert CANARY.encode() not in payload.compose + payload.envelope + payload.routes + payload.volumes
     assert b"${SAM_SECRET_0?}" in payload.compose
     row = Release.objects.get()
-    assert row.reference_versions == {"KEY": 1, "MODE": 2, "UNSET": 0}
+    assert row.reference_versions == {"KEY": 1, "MODE": 2}
 
 
 def test_what_is_stored_is_shipped_again_byte_for_byte(
