@@ -47,7 +47,9 @@ PUBLIC_URL = env.str("SAM_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 REGISTRY_URL = env.str("SAM_REGISTRY_URL", "http://127.0.0.1:5000").rstrip("/")
 REGISTRY_TOKEN_KEY_FILE = env.path("SAM_REGISTRY_TOKEN_KEY_FILE", BASE_DIR / ".sam" / "registry" / "token.key")
 REGISTRY_TOKEN_CERT_FILE = env.path("SAM_REGISTRY_TOKEN_CERT_FILE", BASE_DIR / ".sam" / "registry" / "token.crt")
-REGISTRY_CA_FILE = env.path("SAM_REGISTRY_CA_FILE", None)
+# The authority of our own certificates, where it is not a public one; nodes get it with their user data.
+CA_FILE = env.path("SAM_CA_FILE", None)
+REGISTRY_CA_FILE = env.path("SAM_REGISTRY_CA_FILE", None) or CA_FILE
 LOCAL_NODE_DIR = env.path("SAM_LOCAL_NODE_DIR", BASE_DIR / ".sam" / "node")
 LOCAL_VOLUMES_DIR = env.path("SAM_LOCAL_VOLUMES_DIR", BASE_DIR / ".sam" / "volumes")
 KEK = env.key("SAM_KEK")
@@ -182,6 +184,10 @@ PROVIDERS = {
     "local": {
         "class": "providers.local.LocalProvider",
         "options": {"node_dir": str(LOCAL_NODE_DIR), "volumes_dir": str(LOCAL_VOLUMES_DIR)},
+    },
+    "qemu": {
+        "class": "providers.qemu.QemuProvider",
+        "options": {"directory": str(STATE_DIR / "qemu"), "image": str(STATE_DIR / "qemu" / "image")},
     },
 }
 

@@ -22,13 +22,13 @@ call() { # PATH [CURL OPTIONS]
 }
 
 report() { # N REPORTS (JSON objects, with commas between them)
-    printf '{"n": %s, "reports": [%s]}' "$1" "$2" >"$HERE/report-$1"
+    printf '{"reports": [%s]}' "$2" >"$HERE/report-$1"
     call boot --retry 5 --retry-connrefused --retry-max-time 60 --output /dev/null \
         --header 'Content-Type: application/json' --data-binary "@$HERE/report-$1"
 }
 
 state() { # PHASE STATE [LOG TAIL AS JSON TEXT]
-    printf '{"phase": "%s", "state": "%s", "log_tail": "%s"}' "$1" "$2" "${3:-}"
+    printf '{"at": %s, "phase": "%s", "state": "%s", "log_tail": "%s"}' "$(date +%s%3N)" "$1" "$2" "${3:-}"
 }
 
 tail_as_json() {

@@ -44,6 +44,8 @@ class Node(models.Model):
     agent_version = models.CharField(max_length=32, blank=True)
     keyset_version = models.PositiveIntegerField(default=0)
     disk = models.JSONField(default=dict)
+    # What its machine told before it was enrolled: the latest phase, and each with its state and time.
+    boot = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     last_seen_at = models.DateTimeField(null=True)
     quarantined_at = models.DateTimeField(null=True)
     fault = models.JSONField(null=True)

@@ -15,7 +15,7 @@ from timeline.transitions import transition
 
 from ..domain.states import NODE_HELD, NodeState
 from ..models import Environment, Node
-from . import accounts, attempts, nodes
+from . import accounts, attempts, boots, nodes
 
 _TO_MAKE = frozenset({NodeState.REQUESTED, NodeState.CREATING})
 # The node has keys that we know: a payload can be sealed for it, whether or not it answers at this moment.
@@ -76,12 +76,20 @@ def _make(environment: Environment, node: Node) -> None:
     with transaction.atomic():
         if node.state == NodeState.REQUESTED and not transition(node, to=NodeState.CREATING):
             return
-        document = nodes.enrolment(node)
-    outcome = provider.create_server(_spec(environment, node, provider, json.dumps(document)))
+        user_data = _user_data(environment, node, provider)
+    outcome = provider.create_server(_spec(environment, node, provider, user_data))
     with transaction.atomic():
         Node.objects.filter(pk=node.pk).update(server_id=outcome.value.id)
         # Zero rows: the node was quicker than this answer and has enrolled already.
         transition(node, to=NodeState.BOOTING)
+
+
+def _user_data(environment: Environment, node: Node, provider: ComputeProvider) -> str:
+    """In the caller's transaction. A machine that serves many has an agent already, which waits for the document."""
+    document = nodes.enrolment(node)
+    if provider.capabilities.serves_many_environments:
+        return json.dumps(document)
+    return boots.user_data(environment=environment, node=node, enrolment=document)
 
 
 def _spec(environment: Environment, node: Node, provider: ComputeProvider, user_data: str) -> ServerSpec:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, re_path
 
-from . import views
+from . import boot, views
 
 _RELEASE = "environments/<uuid:environment_id>/releases/<int:sequence>"
 
@@ -15,4 +15,6 @@ urlpatterns = [
     path(_RELEASE, views.fetch),
     path(f"{_RELEASE}/events", views.events),
     path("environments/<uuid:environment_id>/logs", views.logs),
+    path("boot", boot.report),
+    re_path(r"^agent/(?P<sha256>[0-9a-f]{64})\.tar\.gz$", boot.agent),
 ]
