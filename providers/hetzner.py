@@ -323,34 +323,38 @@ class HetznerProvider:
 
     def poll(self, op: Operation) -> Operation | None:
         state = state_of(op)
-        unfinished, failure = self._follow(state)
+        unfinished, forgotten, failure = self._follow(state)
+        state = state | {"actions": unfinished, "blind": forgotten or state.get("blind", False)}
         if failure is None and unfinished:
-            return self._again(state | {"actions": unfinished})
+            return self._again(state)
         reached, last, stalled = self._reached(state)
         if reached:
             # Also where the action failed: a lost race that ended in what was wanted is no failure.
             return None
         if failure is not None:
             raise failure
-        if stalled:
+        # Without its actions a server that is off may be about to start: only time tells then.
+        if stalled and (not state["blind"] or self._clock() > state["deadline"]):
             raise OperationFailed(f"{state['what']} came to nothing: it is {last}", resource_id=state["id"])
-        return self._again(state | {"actions": [], "last": last})
+        return self._again(state | {"last": last})
 
-    def _follow(self, state: Mapping[str, Any]) -> tuple[list[int], ProviderError | None]:
-        """Which of its actions still run, and the first failure. An action that the API no longer knows is no news:
-        the resource itself tells how it ended."""
+    def _follow(self, state: Mapping[str, Any]) -> tuple[list[int], bool, ProviderError | None]:
+        """Which of its actions still run, whether one is forgotten, and the first failure. An action that the API no
+        longer knows is no news: the resource itself tells how it ended."""
         unfinished: list[int] = []
+        forgotten = False
         for action_id in state["actions"]:
             try:
                 with self._fence.translated(write=False):
                     action = self._client.actions.get_by_id(action_id).data_model
             except NotFound:
+                forgotten = True
                 continue
             if action.status == "running":
                 unfinished.append(action_id)
             elif action.status == "error":
-                return [], failed_action(action.error, state["what"], state["id"])
-        return unfinished, None
+                return [], forgotten, failed_action(action.error, state["what"], state["id"])
+        return unfinished, forgotten, None
 
     def _reached(self, state: Mapping[str, Any]) -> tuple[bool, str, bool]:
         """Whether the resource is what is awaited, the cloud's word for what it is, and whether it will never be."""

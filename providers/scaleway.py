@@ -272,13 +272,14 @@ class ScalewayProvider:
     def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
         try:
             server = self.get_server(server_id)
-            zone, owned = server.location, server.owned_volume_ids
         except NotFound:
             if not owned_volume_ids:
                 return None
-            zone, owned = self._zone_of_any(owned_volume_ids), ()
-        volumes = tuple(dict.fromkeys([*owned, *owned_volume_ids]))
-        return self._continue_deletion(self._deletion(server_id, zone, [server_id], volumes))
+            zone = self._zone_of_any(owned_volume_ids)
+            return self._continue_deletion(self._deletion(server_id, zone, [], owned_volume_ids))
+        volumes = tuple(dict.fromkeys([*server.owned_volume_ids, *owned_volume_ids]))
+        state = self._deletion(server_id, server.location, [server_id], volumes)
+        return self._again(state | {"asked": self._give_back(server, asked=False), "last": server.raw_state})
 
     # Volumes
 
@@ -465,14 +466,14 @@ class ScalewayProvider:
         for server_id in state["servers"]:
             try:
                 server = self._get_server(server_id, state["zone"])
-                state = state | {"last": server.raw_state, "asked": self._give_back(server, state["asked"])}
+                state = state | {"last": server.raw_state, "asked": self._give_back(server, asked=state["asked"])}
                 return self._again(state)
             except NotFound:
                 continue
         left = [volume_id for volume_id in state["volumes"] if not self._is_removed(volume_id, state["zone"])]
         return self._again(state | {"servers": [], "volumes": left}) if left else None
 
-    def _give_back(self, server: Server, asked: bool) -> bool:
+    def _give_back(self, server: Server, *, asked: bool) -> bool:
         """Terminate what runs, delete what is stopped, wait for what is in between. True once it was asked."""
         try:
             with readable(write=True):

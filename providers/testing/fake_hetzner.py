@@ -185,12 +185,15 @@ class FakeHetzner(Stateful):
         self._hide_if_ordered("create_server", server_id)
 
         def created() -> None:
+            if not server["locked"]:
+                return
             server["status"], server["locked"] = "off", False
             # Addresses come late: the answer to the create has none (F25).
             server["public_net"]["ipv4"] = {"id": server_id, "ip": f"192.0.2.{server_id % 250 + 1}", "blocked": False,
                                             "dns_ptr": "static.example.com"}  # fmt: skip
 
         def started() -> None:
+            created()
             server["status"] = "running"
 
         first = self._act("create_server", "server", server_id, created)
@@ -241,6 +244,7 @@ class FakeHetzner(Stateful):
         return self._page(request, "servers", self.servers)
 
     def _get_server(self, request: Request, server_id: int) -> Response:
+        self._tick_unseen("server", server_id)
         return Response.of(200, {"server": self._find(self.servers, server_id)})
 
     def _delete_server(self, request: Request, server_id: int) -> Response:
@@ -295,6 +299,7 @@ class FakeHetzner(Stateful):
         return self._page(request, "volumes", self.volumes)
 
     def _get_volume(self, request: Request, volume_id: int) -> Response:
+        self._tick_unseen("volume", volume_id)
         return Response.of(200, {"volume": self._find(self.volumes, volume_id)})
 
     def _delete_volume(self, request: Request, volume_id: int) -> Response:
@@ -413,6 +418,12 @@ class FakeHetzner(Stateful):
         status = "success" if fault is None else "error"
         error = None if fault is None else {"code": fault["code"], "message": fault["message"]}
         action.shown.update(status=status, progress=100, finished=self._now(), error=error)
+
+    def _tick_unseen(self, kind: str, resource_id: int) -> None:
+        """What is forgotten goes on, and shows at its resource alone."""
+        for action in list(self._actions.values()):
+            if action.forgotten and {"id": resource_id, "type": kind} in action.shown["resources"]:
+                self._tick(action)
 
     def _must_be_idle(self, volume_id: int) -> None:
         for action in self._actions.values():
