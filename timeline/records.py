@@ -12,7 +12,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 
-class RecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class RecordAdmin(admin.ModelAdmin):
     """Nothing is added, changed or deleted here; what changes rows are actions, which call services."""
 
     show_full_result_count = False
@@ -48,13 +48,13 @@ class Question(admin.SimpleListFilter):
 
     def chosen(self) -> str:
         value = self.value()
-        return value if value in self.answers else next(iter(self.answers))
+        return value if value is not None and value in self.answers else next(iter(self.answers))
 
-    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
         for value, words in self.lookup_choices:
             yield {
                 "selected": value == self.chosen(),
-                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "query_string": changelist.get_query_string({str(self.parameter_name): value}),
                 "display": words,
             }
 

@@ -166,10 +166,10 @@ def _of_rest(error: rest_errors.APIException) -> Refusal:
     for kind, code, cure in _REST:
         if isinstance(error, kind):
             headers = dict(getattr(error, "headers", {}))
-            if getattr(error, "auth_header", None):
-                headers["WWW-Authenticate"] = error.auth_header
-            if isinstance(error, rest_errors.Throttled):
-                headers |= _retry_after(error.wait)
+            # REST framework sets these on the exception, beside what its class declares.
+            if challenge := getattr(error, "auth_header", None):
+                headers["WWW-Authenticate"] = challenge
+            headers |= _retry_after(getattr(error, "wait", None))
             return Refusal(
                 error.status_code, code, f"{_sentence(error)} {cure}".strip(), error.status_code == 429, headers=headers
             )

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
@@ -48,7 +48,7 @@ class OperatorCommand(BaseCommand):
     """A noun with actions. Subclasses add theirs in `actions(add)`: `add(name, function, help)` answers its parser."""
 
     # The checks of the whole project would triple the time of each call; `manage.py check` runs them.
-    requires_system_checks: ClassVar[list[str]] = []
+    requires_system_checks = []
 
     def actions(self, add: Add) -> None:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -68,16 +68,17 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: AgentView) -> bool:  # type: ignore[override]
         scope = view.scopes.get("GET" if request.method == "HEAD" else request.method or "")
         # A method that the view does not have needs no scope: it is answered with 405.
-        if scope is not None and scope not in request.user.scopes:
-            raise ScopeMissing(scope, request.user.scopes)
+        held = view.principal.scopes
+        if scope is not None and scope not in held:
+            raise ScopeMissing(scope, held)
         return True
 
 
-class AgentTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class AgentTokenScheme(OpenApiAuthenticationExtension):
     """How the OpenAPI document describes the tokens."""
 
-    target_class: ClassVar[str] = "deployments.api.agent.authentication.AgentTokenAuthentication"
-    name: ClassVar[str] = "agentToken"
+    target_class = "deployments.api.agent.authentication.AgentTokenAuthentication"
+    name = "agentToken"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {

@@ -1,19 +1,20 @@
 """Answers that are worth waiting for: held open without keeping a thread or a database connection busy.
 
-A view answers at once and may attach a Pending to its response. The event loop then waits for the topic, looks again
+A view answers at once and may answer a Held, with a Pending. The event loop then waits for the topic, looks again
 each time it is woken, and gives up when the time is over. A wake-up is only a nudge: it looks every few seconds anyway.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ... import wakeups
@@ -23,6 +24,12 @@ _LOOK_EVERY_SECONDS = 5.0
 
 Body = Mapping[str, Any]
 T = TypeVar("T")
+
+
+class Held(Response):
+    """An answer that there may soon be a better one of."""
+
+    pending: Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +42,20 @@ class Pending:
     give_up: Callable[[], Body]
 
 
-def held(view_class: type[APIView]) -> Callable[..., Awaitable[HttpResponseBase]]:
+def held(view_class: type[APIView]) -> Callable[..., HttpResponseBase]:
     """The view class as an async view, which waits where its response has a Pending."""
     view = view_class.as_view()
 
     async def answer(request: HttpRequest, **names: Any) -> HttpResponseBase:
         response = await sync_to_async(_released(view))(request, **names)
-        pending: Pending | None = getattr(response, "pending", None)
+        pending = response.pending if isinstance(response, Held) else None
         return response if pending is None else await _settled(pending)
 
     # What Django and the schema generator look for on a class-based view.
     for attribute in ("cls", "initkwargs", "csrf_exempt"):
         setattr(answer, attribute, getattr(view, attribute))
-    return answer
+    # An asynchronous view is one too, whatever the stubs of `path` say.
+    return cast("Callable[..., HttpResponseBase]", answer)
 
 
 async def _settled(pending: Pending) -> HttpResponseBase:

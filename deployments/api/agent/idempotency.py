@@ -62,11 +62,8 @@ class KeyInFlight(DeploymentError):
         )
 
 
-def stored(body: Any, *, status: int) -> Response:
+class Stored(Response):
     """The answer of a call that stored something: one that is kept for its key."""
-    response = Response(body, status=status)
-    response.is_stored = True  # type: ignore[attr-defined]
-    return response
 
 
 def idempotent(recover: Callable[[Any, int], Any | None] | None = None) -> Callable[[Write], Write]:
@@ -100,7 +97,7 @@ def _carry_out(claim: IdempotentCall, call: Callable[[], Response]) -> Response:
     except BaseException:
         mine.delete()
         raise
-    if getattr(response, "is_stored", False):
+    if isinstance(response, Stored):
         mine.update(status=response.status_code, body=json.loads(JSONRenderer().render(response.data)))
     else:
         mine.delete()
@@ -111,7 +108,7 @@ def _recovered(view: Any, claim: IdempotentCall, recover: Callable[[Any, int], A
     if recover is None or not getattr(claim, "is_taken_over", False):
         return None
     body = recover(view, claim.pk)
-    return None if body is None else stored(body, status=201)
+    return None if body is None else Stored(body, status=201)
 
 
 def _digest(request: Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 
 from django.http import QueryDict
 from django.utils.dateparse import parse_datetime
@@ -86,18 +86,16 @@ class Parameters:
             return None
         return text
 
-    def moment(self, name: str) -> int:
-        """Unix seconds from Unix seconds or RFC 3339; 0 when absent."""
+    def moment(self, name: str) -> str:
+        """RFC 3339 in UTC, from that or from Unix seconds; "" when absent."""
         text = self._one(name)
         if not text:
-            return 0
-        if _WHOLE.fullmatch(text) and len(text) <= 11:
-            return int(text)
-        # An unescaped + of a time zone arrives as a space.
-        seconds = _unix_seconds(text.replace(" ", "+") if "T" in text else text)
-        if seconds is None:
+            return ""
+        moment = _moment(text)
+        if moment is None:
             self._refuse(name, text, "Unix seconds, or a time such as 2030-01-31T12:00:00Z")
-        return seconds or 0
+            return ""
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
     def refuse(self, name: str, why: str, cure: str) -> None:
         """Add a fault that only the caller could see."""
@@ -122,11 +120,14 @@ class Parameters:
         self.refuse(name, f"{text[:64]!r} is not {rule}", f"Send {rule}, or leave it out.")
 
 
-def _unix_seconds(text: str) -> int | None:
+def _moment(text: str) -> datetime | None:
     try:
-        moment: datetime | None = parse_datetime(text)
-        return int(moment.timestamp()) if moment and moment.tzinfo else None
-    except (ValueError, OverflowError):
+        if _WHOLE.fullmatch(text):
+            return datetime.fromtimestamp(int(text), UTC)
+        # An unescaped + of a time zone arrives as a space.
+        moment = parse_datetime(text.replace(" ", "+") if "T" in text else text)
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError, OSError):
         return None
 
 

@@ -73,6 +73,16 @@ class Route(Shape):
     url: str | None
 
 
+class Volume(Shape):
+    """`id` and `server` are the provider's own; null until there is one."""
+
+    name: str
+    id: str | None
+    state: VolumeState
+    size_gb: int
+    server: str | None
+
+
 class Environment(Shape):
     id: UUID
     slug: str
@@ -85,7 +95,7 @@ class Environment(Shape):
     routes: list[Route]
     variables: list[str]
     secrets: list[str]
-    volumes: list[dict[str, Any]]
+    volumes: list[Volume]
 
 
 class EnvironmentList(Shape):
@@ -195,13 +205,6 @@ class LogLine(Shape):
 class LogLines(Shape):
     lines: list[LogLine]
     next: str | None
-
-
-class Volume(Shape):
-    id: UUID
-    name: str
-    state: VolumeState
-    size_gb: int
 
 
 class VolumeList(Shape):

@@ -16,11 +16,12 @@ from ....models import Environment, LogQuery
 from ....services import logs
 from .. import documentation as docs
 from .. import shapes
-from ..holding import Pending
+from ..holding import Held, Pending
 from .base import AgentView
 
 ANSWER_WITHIN_SECONDS = 15
-_SERVICE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}", re.ASCII)
+# As the wire has it: what passes here is not refused when the node is asked.
+_SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _CURSOR_MAX_LENGTH = 200
 
 
@@ -56,15 +57,14 @@ class Logs(AgentView):
         """Lines of the running containers, redacted. 503 `node.unavailable` if the node does not answer in time."""
         environment = self.environment(slug)
         asked = self.parameters()
-        question = {
-            "service": asked.matching("service", _SERVICE, "the name of a service") or "",
-            "since": asked.moment("since"),
-            "limit": asked.whole("limit", default=100, least=1, most=logs.MAX_LINES),
-            "cursor": asked.text("cursor", max_length=_CURSOR_MAX_LENGTH) or "",
-        }
+        service = asked.matching("service", _SERVICE, "the name of a service") or ""
+        since = asked.moment("since")
+        limit = asked.whole("limit", default=100, least=1, most=logs.MAX_LINES)
+        cursor = asked.text("cursor", max_length=_CURSOR_MAX_LENGTH) or ""
         asked.check()
-        response = Response()
-        response.pending = _pending(environment, logs.ask(environment=environment, **question))  # type: ignore[attr-defined]
+        query = logs.ask(environment=environment, service=service, since=since, limit=limit, cursor=cursor)
+        response = Held()
+        response.pending = _pending(environment, query)
         return response
 
 

@@ -22,8 +22,8 @@ from ....services import releases
 from .. import bodies, shapes
 from .. import documentation as docs
 from ..cursors import Page
-from ..holding import Pending
-from ..idempotency import idempotent, stored
+from ..holding import Held, Pending
+from ..idempotency import Stored, idempotent
 from .base import AgentView, YamlRenderer
 
 MAX_WAIT_SECONDS = 60
@@ -86,7 +86,7 @@ class ReleaseList(AgentView):
         )
         if not isinstance(done, Release):
             return Response(done.as_json())
-        return stored(selected.represent(done), status=201)
+        return Stored(selected.represent(done), status=201)
 
 
 class ReleaseDetail(AgentView):
@@ -102,9 +102,9 @@ class ReleaseDetail(AgentView):
         asked = self.parameters()
         seconds = asked.whole("wait", default=0, least=0, most=MAX_WAIT_SECONDS)
         asked.check()
-        response = Response(selected.represent(release))
+        response = Held(selected.represent(release))
         if seconds and release.status not in RELEASE_SETTLED:
-            response.pending = self._pending(release, seconds)  # type: ignore[attr-defined]
+            response.pending = self._pending(release, seconds)
         return response
 
     def _pending(self, release: Release, seconds: int) -> Pending:
@@ -186,7 +186,7 @@ class ReleaseCancel(AgentView):
         release = self.release(slug, sequence)
         self.no_parameters()
         releases.cancel(release=release, by=self.principal.as_by())
-        return stored(selected.represent(Release.objects.get(pk=release.pk)), status=200)
+        return Stored(selected.represent(Release.objects.get(pk=release.pk)), status=200)
 
 
 class Rollback(AgentView):
@@ -205,4 +205,4 @@ class Rollback(AgentView):
         self.no_parameters()
         body = bodies.read(request, bodies.RollbackBody)
         release = releases.roll_back(environment=environment, principal=_made_by(self), to_sequence=body.to_sequence)
-        return stored(selected.represent(release), status=201)
+        return Stored(selected.represent(release), status=201)
