@@ -7,6 +7,7 @@ written. Rules answer violations instead of raising, so that one look finds all 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from . import composefile
 DEFAULT_VOLUME_ROOT = "/mnt"
 KEPT_CAPABILITIES = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID", "NET_BIND_SERVICE", "KILL"})
 NO_NEW_PRIVILEGES = ("no-new-privileges:true", "no-new-privileges")
+TMPFS_OPTIONS = r"rw,noexec,nosuid,nodev,size=[1-9][0-9]{0,15},mode=1777"
 MAX_SERVICES = 20
-MAX_STOP_GRACE_SECONDS = 120
+SUBNETS = ipaddress.IPv4Network("10.128.0.0/9")
+MIN_SUBNET_PREFIX = 26
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
@@ -213,6 +216,14 @@ def target(value: Any, spot: Spot) -> Iterator[Violation]:
         yield spot.breaks("bind", "The target would hide a part of the system")
 
 
+def memory_mount(value: Any, spot: Spot) -> Iterator[Violation]:
+    """A path in memory, with exactly the renderer's options."""
+    path, _, options = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(TMPFS_OPTIONS, options):
+        yield spot.breaks("bind", "The options of a path in memory are not the renderer's")
+    yield from target(path, spot)
+
+
 def source(value: Any, spot: Spot) -> Iterator[Violation]:
     """A volume's `data` directory, below the environment's own volume root."""
     if not isinstance(value, str) or not spot.place.volume_source().fullmatch(value):
@@ -271,9 +282,14 @@ def both(*rules: Rule) -> Rule:
     return check
 
 
-def anything(value: Any, spot: Spot) -> Iterator[Violation]:
-    """Whatever the signer says: the engine reads it, and it reaches no container."""
-    return iter(())
+def own_subnet(value: Any, spot: Spot) -> Iterator[Violation]:
+    """A small network out of the range that environments have theirs from."""
+    try:
+        network = ipaddress.IPv4Network(value)
+    except ValueError:
+        network = None
+    if network is None or network.prefixlen < MIN_SUBNET_PREFIX or not network.subnet_of(SUBNETS):
+        yield spot.breaks("network", f"The subnet is not a small one of {SUBNETS}")
 
 
 def _dollars(document: Any, spot: Spot) -> Iterator[Violation]:
@@ -380,6 +396,16 @@ DEPENDENCY = Keys(
     },
     required=frozenset({"condition"}),
 )
+HTTP_CHECK = Keys(
+    {
+        "path": text(r"/[^\x00-\x20\x7f]*"),
+        "port": text(r"[1-9][0-9]{0,4}"),
+        "status_from": text(r"[1-5][0-9]{2}"),
+        "status_to": text(r"[1-5][0-9]{2}"),
+    },
+    required=frozenset({"path", "port", "status_from", "status_to"}),
+)
+EXTENSION = Keys({"job": boolean, "order": one_of("start-first", "stop-first"), "http": HTTP_CHECK})
 SERVICE = Keys(
     {
         "image": image,
@@ -387,10 +413,9 @@ SERVICE = Keys(
         "entrypoint": items(text()),
         "environment": mapping(_VARIABLE, text(), maximum=5000),
         "hostname": expected(lambda spot: spot.service, code="network"),
-        "networks": Keys({"default": one_of(code="network")}, code="network"),
         "ports": items(PORT, maximum=100, code="port"),
         "volumes": items(BIND, maximum=200, code="bind"),
-        "tmpfs": items(text(r"(/[^/:\x00]+)+(:[a-z0-9=,]*)?", code="bind"), maximum=50, code="bind"),
+        "tmpfs": items(memory_mount, maximum=50, code="bind"),
         "depends_on": mapping(_NAME, DEPENDENCY, maximum=MAX_SERVICES),
         "healthcheck": HEALTHCHECK,
         "deploy": DEPLOY,
@@ -408,7 +433,7 @@ SERVICE = Keys(
         "security_opt": security_options,
         "logging": LOGGING,
         "labels": LABELS,
-        "x-sam": anything,
+        "x-sam": EXTENSION,
     },
     required=frozenset({"image", "cap_drop", "security_opt", "logging", "labels", "deploy"}),
     missing={
@@ -420,30 +445,24 @@ SERVICE = Keys(
         "image": "image",
     },
 )
+SUBNET = Keys({"subnet": own_subnet}, required=frozenset({"subnet"}), code="network")
 NETWORK = Keys(
     {
         "driver": exactly("bridge", code="network"),
-        "name": expected(lambda spot: f"{spot.place.project}_default", code="network"),
-        "labels": mapping(re.compile(r"sam\.[a-z]+"), text(), maximum=5, code="network"),
-        "ipam": Keys(
-            {
-                "config": items(
-                    Keys({"subnet": text(r"10\.[0-9.]+/2[0-9]", code="network")}, code="network"),
-                    maximum=1,
-                    code="network",
-                )
-            },
-            code="network",
-        ),
+        "ipam": Keys({"config": items(SUBNET, maximum=1, code="network")}, code="network"),
     },
     code="network",
+)
+PRE_FLIGHT = Keys(
+    {"service": text(_NAME), "command": items(text()), "timeout_seconds": text(r"[1-9][0-9]{0,3}")},
+    required=frozenset({"service", "command", "timeout_seconds"}),
 )
 DOCUMENT = Keys(
     {
         "name": expected(lambda spot: spot.place.project, code="project"),
         "services": mapping(_NAME, both(SERVICE, swap_equals_memory), maximum=MAX_SERVICES, names_service=True),
         "networks": Keys({"default": NETWORK}, code="network"),
-        "x-sam": anything,
+        "x-sam": Keys({"schema": exactly("1", code="value"), "pre_flight": PRE_FLIGHT}, required=frozenset({"schema"})),
     },
     required=frozenset({"name", "services"}),
     missing={"name": "project"},
