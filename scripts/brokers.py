@@ -19,6 +19,7 @@ def write_configuration(path: Path, *, port: int, password: str, directory: Path
         'save ""',
         "appendonly no",
         "daemonize no",
+        "set-proc-title no",  # the title would be written over its environment, by which it is found
         "maxmemory 64mb",
         "maxmemory-policy noeviction",
         "loglevel warning",

@@ -129,7 +129,10 @@ class Supervisor:
 
 
 def survivors(mark: str) -> list[int]:
-    """Processes that descend from the supervisor with this mark and are no zombies, the supervisor included."""
+    """Processes that descend from the supervisor with this mark and are no zombies, the supervisor included.
+
+    PostgreSQL's children write their titles over their environments, so they are not among them; they end with it.
+    """
     wanted = f"{MARK}={mark}".encode()
     return [pid for pid in _pids() if wanted in _environment(pid) and not _is_zombie(pid)]
 

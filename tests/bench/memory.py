@@ -22,11 +22,11 @@ def measure(installation: Installation) -> dict[str, Any]:
     names = {pid: name for name, pid in supervised.pids().items()}
     names[int(supervised.pid_file.read_text())] = "supervisor"
     names[installation.process.pid] = "make up"
+    names |= dict.fromkeys(supervisors.survivors(plane.route_mark(where)), "route proxy")
     found: dict[str, float] = {}
-    for pid in {installation.process.pid, *supervisors.survivors(supervised.mark)}:
-        _add(found, _program(pid, names), pid)
-    for pid in supervisors.survivors(plane.route_mark(where)):
-        _add(found, "route proxy", pid)
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        if name := _program(pid, names):
+            _add(found, name, pid)
     found["total"] = sum(found.values())
     return {
         "what": f"proportional set size after {REST_SECONDS} s of rest, MB",
@@ -43,7 +43,7 @@ def _add(found: dict[str, float], name: str, pid: int) -> None:
 
 
 def _program(pid: int, names: dict[int, str]) -> str:
-    """The program that a process belongs to, by its nearest ancestor that has a name."""
+    """The program that a process belongs to, by its nearest ancestor that has a name; empty for a stranger."""
     while pid > 1:
         if pid in names:
             return names[pid]
@@ -51,4 +51,4 @@ def _program(pid: int, names: dict[int, str]) -> str:
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             break
-    return "others"
+    return ""
