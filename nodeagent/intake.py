@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import inbox, receipts
 from .client import Client, ClientError
@@ -219,8 +219,11 @@ class Intake:
         except Exception as error:  # noqa: BLE001  as above
             log.error("Recovery broke off too: %s", trace(error))
             outcome = None
-        why = f"The agent failed with {what}; its log says where."
-        return outcome or self._ended(lane, statement, started_at, "failed", _NO_OUTCOME, why)
+        if outcome is None:
+            why = f"The agent failed with {what}; its log says where."
+            return self._ended(lane, statement, started_at, "failed", _NO_OUTCOME, why)
+        # Nobody asked for a cancellation: what was undone because of a fault has failed.
+        return replace(outcome, outcome="failed") if outcome.outcome == "cancelled" else outcome
 
     def _ended(self, lane: Lane, statement: Statement, started_at: int, outcome: str, code: str, why: str) -> Outcome:
         return Outcome(

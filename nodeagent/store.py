@@ -273,9 +273,11 @@ class Store:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         for part, (name, _) in PAYLOAD_FILES.items():
-            files.replace_file(new / name, getattr(payload, part))
+            _write_synced(new / name, getattr(payload, part))
         if path.exists():
             _keep_journal(path, new)
+        files.sync_directory(new)
+        if path.exists():
             old = path.with_name(f".{seq}.old")
             shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
@@ -437,10 +439,19 @@ def _corrupt(path: Path, error: WireError) -> StoreError:
     return StoreError("state.corrupt", path, str(error), "Restore it, or replace the node")
 
 
+def _write_synced(path: Path, content: bytes) -> None:
+    """A new file in a directory that nobody looks into yet: its names are made durable once, for all files."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _keep_journal(old: Path, new: Path) -> None:
     for name in (JOURNAL, RECEIPT, ACKNOWLEDGED):
         if (old / name).exists():
-            files.replace_file(new / name, (old / name).read_bytes())
+            _write_synced(new / name, (old / name).read_bytes())
 
 
 def _settle_renamed(old: Path) -> None:
