@@ -41,13 +41,14 @@ def take(*, node: Node, heartbeat: Heartbeat) -> None:
     Raises StaleHeartbeat.
     """
     with transaction.atomic():
-        _count(node, heartbeat)
         placed = {str(each.pk): each for each in Environment.objects.filter(node=node)}
         reports = {each.environment_id: each for each in heartbeat.environments if each.environment_id in placed}
         _observe(reports)
         for environment_id, report in reports.items():
             if report.apply is not None:
                 _move_progress(environment_id, report.apply)
+        # The node's row last: whoever takes an environment off its node locks in this order, too.
+        _count(node, heartbeat)
         if node.state in _RETURNING and transition(node, to=NodeState.READY, by={"node": str(node.pk)}):
             for environment in placed.values():
                 nudges.advance(environment.pk)

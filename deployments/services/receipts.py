@@ -245,7 +245,8 @@ def _settle(report: _Report, release: Release, word: Word) -> str:
     """Move the release to where the receipt says, and answer its status. Too late to move it: said, no more."""
     problem = None
     if word.outcome == verdicts.LIVE:
-        problem = verdicts.contradiction(word, manifests.of(release))
+        before = {name for name, sequence in release.changed_in.items() if sequence != release.sequence}
+        problem = verdicts.contradiction(word, manifests.of(release), unchanged=before)
     to = ReleaseStatus.FAILED if problem else ReleaseStatus(word.outcome)
     if to == ReleaseStatus.LIVE and not _still_serves(report, word):
         # True when it was signed; the environment is on another node, or has a later release, by now.

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvicorn
-from django.db import connection, transaction
+from django.db import connection
 
-from deployments import wakeups
-from deployments.models import Environment, Node, Release
+from deployments.models import Environment, Release
 from deployments.services import logs, releases
 from nodeagent.client import Client, Signer
 from nodeagent.wire.heartbeat import Reply
@@ -55,7 +54,7 @@ class Holder:
         return lambda: future.result(timeout=wait + 10)
 
     def _send(self, beat: object, wait: int) -> tuple[Reply, float]:
-        raw = self._client.heartbeat(beat, wait_seconds=wait)  # type: ignore[arg-type]
+        raw = self._client.heartbeat(beat, wait_seconds=wait, overtaken=threading.Event())  # type: ignore[arg-type]
         return reply_from(raw, self._keyset), time.monotonic()
 
 
@@ -125,18 +124,20 @@ def test_a_node_that_cannot_act_on_the_news_is_not_told_in_a_loop(
     assert time.monotonic() - begun >= 2
 
 
-def test_held_heartbeats_keep_no_database_connection(holder: Holder, environment: Environment, node_row: Node) -> None:
-    reply = holder.hold(environment_report(environment.pk), wait=3)
-    _held(environment)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
-        )
-        assert cursor.fetchone() == (0,)
-    with transaction.atomic():
-        wakeups.notify(f"node:{node_row.pk}")
-    told, _ = reply()
-    assert told.environments[0].pending_release_seq == 0
+def test_more_heartbeats_are_held_than_there_are_database_connections(
+    control_url: str, node: SimulatedNode, environment: Environment, offer: Callable[[], Release]
+) -> None:
+    pool_size = connection.settings_dict["OPTIONS"]["pool"]["max_size"]
+    client = Client(control_url, signer=Signer(node.key, node.node_id, node.generation))
+    beats = [node.heartbeat_of(environment_report(environment.pk), boot_id=f"boot-{n}") for n in range(pool_size + 10)]
+    with ThreadPoolExecutor(len(beats)) as pool:
+        held = [pool.submit(client.heartbeat, beat, wait_seconds=3, overtaken=threading.Event()) for beat in beats]
+        _held(environment)
+        begun = time.monotonic()
+        release = offer()
+        assert client.fetch(str(environment.pk), release.sequence).envelope
+        assert time.monotonic() - begun < 5
+        assert all(each.exception() is None for each in held)
 
 
 def test_a_node_that_hangs_up_leaves_nothing_behind(
@@ -144,9 +145,11 @@ def test_a_node_that_hangs_up_leaves_nothing_behind(
 ) -> None:
     client = Client(control_url, signer=Signer(node.key, node.node_id, node.generation))
     beat = node.heartbeat_of(environment_report(environment.pk))
+    overtaken = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        held = pool.submit(client.heartbeat, beat, wait_seconds=20)
+        held = pool.submit(client.heartbeat, beat, wait_seconds=20, overtaken=overtaken)
         _held(environment)
+        overtaken.set()
         client.interrupt()
         assert held.exception(timeout=5) is not None
     assert holder.hold(environment_report(environment.pk), wait=0)()[0].nonce

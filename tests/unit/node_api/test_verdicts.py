@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deployments.domain.manifest import Manifest, Route, Service
+from deployments.domain.manifest import Healthcheck, HttpCheck, Manifest, Route, Service
 from deployments.services import verdicts
 from nodeagent.wire.receipt import Receipt, ServiceEvidence
 from nodeagent.wire.redaction import Redactor
@@ -31,38 +31,62 @@ def _word(**services: ServiceEvidence) -> Receipt:
     return receipt_for(STATEMENT, {"web": healthy(DIGEST), "job": DONE} | services)
 
 
-@pytest.mark.parametrize(
-    "web",
-    [
-        healthy(DIGEST),
-        healthy(DIGEST, meaning="running-no-check", health="none"),
-        healthy(DIGEST, health="none"),  # the node's own HTTP check
-        healthy(DIGEST, restarts=3),
-    ],
-)
-def test_running_and_healthy_at_the_digest_of_the_manifest_is_proof(web: ServiceEvidence) -> None:
-    assert verdicts.contradiction(_word(web=web), CONTENT) is None
+def _checked(check: Healthcheck | None) -> Manifest:
+    return replace(CONTENT, services={**CONTENT.services, "web": replace(CONTENT.services["web"], healthcheck=check)})
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("check", "web"),
     [
-        ({"meaning": "healthy", "health": "starting"}, "observed running, health starting"),
-        ({"meaning": "running-no-check", "health": "unhealthy"}, "observed running, health unhealthy"),
-        ({"meaning": "starting"}, "not healthy"),
-        ({"meaning": ""}, "nothing, which is not healthy"),
-        ({"state": "exited"}, "observed exited"),
-        ({"expected_digest": OTHER}, "was expected at"),
-        ({"observed_digest": OTHER}, "was observed at"),
-        ({"observed_digest": ""}, "observed at no digest"),
-        ({"meaning": "completed", "state": "exited", "health": "none", "exit_code": None}, "ended with None"),
+        (None, healthy(DIGEST)),  # the image's own check
+        (None, healthy(DIGEST, meaning="running-no-check", health="none")),
+        (Healthcheck(test=("NONE",)), healthy(DIGEST, meaning="running-no-check", health="none")),
+        (Healthcheck(test=("CMD", "true")), healthy(DIGEST, restarts=3)),
+        (Healthcheck(http=HttpCheck("/", 80)), healthy(DIGEST, health="none")),
+        (Healthcheck(http=HttpCheck("/", 80)), healthy(DIGEST, health="starting")),
     ],
 )
-def test_anything_less_is_a_contradiction_that_names_the_service(changes: dict[str, Any], why: str) -> None:
-    problem = verdicts.contradiction(_word(web=healthy(DIGEST, **changes)), CONTENT)
+def test_running_as_its_definition_asks_at_the_digest_of_the_manifest_is_proof(
+    check: Healthcheck | None, web: ServiceEvidence
+) -> None:
+    assert verdicts.contradiction(_word(web=web), _checked(check)) is None
+
+
+@pytest.mark.parametrize(
+    ("check", "changes", "why"),
+    [
+        (None, {"health": "starting"}, "observed running, health starting"),
+        (None, {"health": "none"}, "observed running, health none"),
+        (None, {"meaning": "running-no-check", "health": "unhealthy"}, "observed running, health unhealthy"),
+        (Healthcheck(test=("CMD", "true")), {"meaning": "running-no-check", "health": "none"}, "well means healthy"),
+        (Healthcheck(http=HttpCheck("/", 80)), {"meaning": "running-no-check", "health": "none"}, "means healthy"),
+        (None, {"meaning": "starting"}, "observed as starting"),
+        (None, {"meaning": ""}, "observed as nothing"),
+        (None, {"state": "exited"}, "observed exited"),
+        (None, {"state": "missing", "meaning": "completed", "observed_digest": ""}, "observed as completed"),
+        (None, {"expected_digest": OTHER}, "was expected at"),
+        (None, {"observed_digest": OTHER}, "was observed at"),
+        (None, {"observed_digest": ""}, "observed at no digest"),
+        (None, {"meaning": "completed", "state": "exited", "health": "none", "exit_code": 0}, "as completed"),
+    ],
+)
+def test_anything_less_is_a_contradiction_that_names_the_service(
+    check: Healthcheck | None, changes: dict[str, Any], why: str
+) -> None:
+    problem = verdicts.contradiction(_word(web=healthy(DIGEST, **changes)), _checked(check))
     assert problem is not None
     assert problem.startswith("Service web ")
     assert why in problem
+
+
+def test_a_job_that_an_earlier_release_ran_needs_no_container_and_one_of_this_release_does() -> None:
+    word = _word(job=replace(DONE, state="missing", exit_code=None, observed_digest=""))
+    assert verdicts.contradiction(word, CONTENT, unchanged={"job"}) is None
+    assert "observed missing" in (verdicts.contradiction(word, CONTENT) or "")
+
+
+def test_a_job_that_still_runs_is_a_contradiction() -> None:
+    assert "well means completed" in (verdicts.contradiction(_word(job=healthy(OTHER)), CONTENT) or "")
 
 
 def test_a_job_that_ended_with_another_exit_code_is_a_contradiction() -> None:
