@@ -14,8 +14,8 @@ from scripts import brokers, databases, engines, keys, places, registries
 from scripts.ports import Ports
 from scripts.supervisors import MARK, Program, Supervisor, kill_survivors
 
-STORES = ("postgres", "redis")
-DOORS = ("registry", "web", "agent", "worker", "beat")
+FIRST = ("postgres", "redis", "web")  # web asks nothing of the others before somebody asks something of it
+THEN = ("registry", "agent", "worker", "beat")  # these need what `prepare` makes
 
 
 @dataclass
@@ -137,7 +137,8 @@ class Plane:
         subprocess.run(argv, cwd=places.CHECKOUT, check=True, timeout=20)
         start = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.where.proxy / "supervisord.conf")]
         environment = os.environ | {MARK: route_mark(self.where)}
-        subprocess.run(start, env=environment, cwd="/", check=True, timeout=20, stdin=subprocess.DEVNULL)
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        subprocess.run(start, env=environment, cwd="/", check=True, timeout=20, **quiet)
 
 
 def supervisor_of(where: places.Places) -> Supervisor:

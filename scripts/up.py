@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from scripts import clocks, databases, engines, keys, places, ports, prepare, stops, walk
-from scripts.plane import DOORS, STORES, Plane
+from scripts.plane import FIRST, THEN, Plane
 
 LOOK_SECONDS = 1.0  # how often pids are looked at: a new one has to be in up.json within five
 AFTER_ANSWER_SECONDS = 3.0  # EXIT=1 ends no earlier than that after the app answered, for whoever watches it
@@ -41,26 +41,26 @@ class Foreground:
         where, plane = self.plane.where, self.plane
         with ThreadPoolExecutor(max_workers=3) as pool:
             engine = pool.submit(engines.ensure, where.logs / "dockerd.log")
-            cluster = pool.submit(self._stores)
+            cluster = pool.submit(self._start_first)
             ready = pool.submit(plane.prepare)
             cluster.result()
-            self.clock.tell("PostgreSQL and Redis under supervision")
+            self.clock.tell("PostgreSQL, Redis and web under supervision")
             started = engine.result()
             self.clock.tell(f"Docker Engine {'started' if started else 'found'} at {engines.host()}")
             ready.result()
         plane.start_route_proxy()
         self.clock.tell("route proxy, under its own supervisor")
-        plane.supervisor.start_programs(*DOORS)
+        plane.supervisor.start_programs(*THEN)
         _wait_for(
             lambda: ports.accepts(plane.ports.web) and ports.accepts(plane.ports.registry), "web and registry", 30
         )
-        self.clock.tell("registry, web, agent, worker and beat; web answers")
+        self.clock.tell("registry, agent, worker and beat too; web answers")
 
-    def _stores(self) -> None:
+    def _start_first(self) -> None:
         if not os.environ.get("DATABASE_URL"):
             databases.initialise(self.plane.where.cluster, password=keys.keep(self.plane.where, "database"))
         self.plane.supervisor.start(places.PYTHON)
-        self.plane.supervisor.start_programs(*self._ours(STORES))
+        self.plane.supervisor.start_programs(*self._ours(FIRST))
 
     def _ours(self, names: tuple[str, ...]) -> list[str]:
         known = {program.name for program in self.plane.programs()}
@@ -134,7 +134,7 @@ class Foreground:
         print("up: the supervisor is gone; starting it and its programs again", file=sys.stderr, flush=True)
         self.plane.supervisor.stop(seconds=0)
         self.plane.supervisor.start(places.PYTHON)
-        self.plane.supervisor.start_programs(*self._ours(STORES), *DOORS)
+        self.plane.supervisor.start_programs(*self._ours(FIRST), *THEN)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,6 +22,7 @@ COMPOSE = """\
 services:
   web:
     image: {image}
+    init: true
     environment:
       GREETING: ${{GREETING}}
       SIGNATURE: ${{SIGNATURE}}
