@@ -9,21 +9,19 @@ provider's own record in `server.json`), `poll_seconds`.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from providers import idempotent, rules
-from providers.errors import InvalidRequest, NameTaken, NotFound, PreconditionFailed, Unavailable
+from providers import directories, idempotent, rules
+from providers.errors import InvalidRequest, NameTaken, NotFound, PreconditionFailed
 from providers.options import read as read_options
 from providers.ports import (
     GB,
@@ -106,7 +104,7 @@ class LocalProvider:
         rules.check_server(spec, self.capabilities)
         if spec.size != SIZE:
             raise InvalidRequest(f"This machine has one size, {SIZE!r}", fields={"size": f"{spec.size!r} is unknown"})
-        with self._locked():
+        with directories.locked(self._root):
             machine = self._machine()
             if machine is None:
                 machine = self._new_machine(spec)
@@ -130,18 +128,18 @@ class LocalProvider:
 
     def _keep(self, machine: _Machine, spec: ServerSpec) -> _Machine:
         """Hand over first, record second: who dies between them hands over again, which changes nothing."""
-        _write_atomically(self._node_dir / ENROLMENT, spec.user_data, directory_mode=0o700)
+        directories.write_atomically(self._node_dir / ENROLMENT, spec.user_data, directory_mode=0o700)
         record = {name: getattr(machine, name) for name in _Machine.__slots__}
         record["enrolment_sha256"] = _sha256(spec.user_data)
-        _write_atomically(self._record_path, json.dumps(record))
+        directories.write_atomically(self._record_path, json.dumps(record))
         return _Machine(**record)
 
     def get_server(self, server_id: str) -> Server:
-        with self._locked():
+        with directories.locked(self._root):
             return self._server(server_id)
 
     def list_servers(self, *, installation: str, environment_id: str | None = None) -> list[Server]:
-        with self._locked():
+        with directories.locked(self._root):
             machine = self._machine()
             if machine is None or machine.installation != installation:
                 return []
@@ -149,7 +147,7 @@ class LocalProvider:
 
     def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
         """The machine stays, of course: it stops being a node, its volumes are detached, an unused token withdrawn."""
-        with self._locked():
+        with directories.locked(self._root):
             machine = self._machine()
             if machine is None or machine.id != server_id:
                 return None
@@ -164,7 +162,7 @@ class LocalProvider:
 
     def create_volume(self, spec: VolumeSpec) -> Outcome[Volume]:
         rules.check_volume(spec, self.capabilities)
-        with self._locked():
+        with directories.locked(self._root):
             found = [self._volume(marker) for marker in self._volumes() if spec.key.is_on(_key(marker).labels())]
             return idempotent.create_once(
                 found=found, differences=lambda volume: "", create=lambda: self._new_volume(spec), resume=Outcome
@@ -178,17 +176,17 @@ class LocalProvider:
         }  # fmt: skip
         unfinished = self._root / f".{marker['id']}"
         unfinished.mkdir(mode=0o755)
-        _write_atomically(unfinished / MARKER, json.dumps(marker))
+        directories.write_atomically(unfinished / MARKER, json.dumps(marker))
         unfinished.rename(self._root / marker["id"])
-        _fsync_directory(self._root)
+        directories.fsync(self._root)
         return Outcome(self._volume(marker))
 
     def get_volume(self, volume_id: str) -> Volume:
-        with self._locked():
+        with directories.locked(self._root):
             return self._volume(self._marker(volume_id))
 
     def list_volumes(self, *, installation: str, environment_id: str | None = None) -> list[Volume]:
-        with self._locked():
+        with directories.locked(self._root):
             return [
                 self._volume(marker)
                 for marker in self._volumes()
@@ -196,7 +194,7 @@ class LocalProvider:
             ]
 
     def attach_volume(self, volume_id: str, server_id: str) -> Outcome[Volume]:
-        with self._locked():
+        with directories.locked(self._root):
             marker = self._marker(volume_id)
             server = self._server(server_id)
             if marker["server_id"] != server_id:
@@ -205,21 +203,21 @@ class LocalProvider:
             return Outcome(self._volume(marker))
 
     def detach_volume(self, volume_id: str) -> Outcome[Volume]:
-        with self._locked():
+        with directories.locked(self._root):
             marker = self._marker(volume_id)
             if marker["server_id"] is not None:
                 marker = self._write_marker(marker | {"server_id": None})
             return Outcome(self._volume(marker))
 
     def resize_volume(self, volume_id: str, size_gb: int) -> Outcome[Volume]:
-        with self._locked():
+        with directories.locked(self._root):
             marker = self._marker(volume_id)
             if rules.needs_growth(self._volume(marker), size_gb, self.capabilities):
                 marker = self._write_marker(marker | {"size_gb": size_gb})
             return Outcome(self._volume(marker))
 
     def delete_volume(self, volume_id: str) -> Operation | None:
-        with self._locked():
+        with directories.locked(self._root):
             try:
                 marker = self._marker(volume_id)
             except NotFound:
@@ -228,7 +226,7 @@ class LocalProvider:
                 raise PreconditionFailed(f"Volume {volume_id} is attached", in_use_by=marker["server_id"])
             doomed = self._root / f".{volume_id}.deleted"
             (self._root / volume_id).rename(doomed)
-        _remove_tree(doomed)
+        directories.remove_tree(doomed)
         return None
 
     def poll(self, op: Operation) -> Operation | None:
@@ -253,16 +251,6 @@ class LocalProvider:
     @property
     def _record_path(self) -> Path:
         return self._root / "server.json"
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        try:
-            self._root.mkdir(parents=True, exist_ok=True)
-            with (self._root / ".lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise Unavailable(f"{error.filename or self._root}: {error.strerror or error}") from error
 
     def _machine(self) -> _Machine | None:
         try:
@@ -289,7 +277,7 @@ class LocalProvider:
         raise NotFound(f"Volume {volume_id} does not exist", resource_id=volume_id)
 
     def _write_marker(self, marker: dict[str, Any]) -> dict[str, Any]:
-        _write_atomically(self._root / marker["id"] / MARKER, json.dumps(marker))
+        directories.write_atomically(self._root / marker["id"] / MARKER, json.dumps(marker))
         return marker
 
     def _volume(self, marker: Mapping[str, Any]) -> Volume:
@@ -322,31 +310,3 @@ def _writable(subject: str, directory: Path) -> Finding:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_atomically(path: Path, text: str, *, directory_mode: int = 0o755) -> None:
-    """Readers see the old file or the new one, also after a power cut. Readable by the owner only."""
-    path.parent.mkdir(mode=directory_mode, parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    _fsync_directory(path.parent)
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_tree(directory: Path) -> None:
-    try:
-        shutil.rmtree(directory)
-    except OSError as error:
-        raise Unavailable(f"{directory} could not be removed wholly: {error.strerror}") from error
