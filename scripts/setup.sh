@@ -13,9 +13,11 @@ made_from=$({ "$python" -V; cat requirements/base.txt requirements/agent.txt req
 echo "setup: making $venv with $("$python" -V), from requirements/*.txt, by hash"
 rm -f "$stamp"
 [ -x "$venv/bin/python" ] && [ "$("$venv/bin/python" -V)" = "$("$python" -V)" ] || "$python" -m venv --clear "$venv"
-# One call, so that pip judges all pins together. Bytecode is made on first import: most modules never are.
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes \
-    -r requirements/base.txt -r requirements/agent.txt -r requirements/dev.txt
+# What runs is compiled now: a machine that sets PYTHONDONTWRITEBYTECODE would do it at every start of every process, two
+# seconds each. What only checks and tests need is not: most of its modules are never imported.
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@"; }
+install -r requirements/base.txt -r requirements/agent.txt
+install --no-compile -r requirements/dev.txt
 
 # The checkout is importable from the venv, and the agent has its name on PATH there, without building a package.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
