@@ -186,7 +186,8 @@ class Loop:
                 return
             began = time.monotonic()
             try:
-                reply = self._beat()
+                # The first one is not held: what was pending when we went down is no news to who holds it.
+                reply = self._beat(0 if previous is None else self._settings.wait_seconds)
             except (ClientError, ReplyError) as error:
                 if self._news.is_set():
                     # We hung up ourselves.
@@ -204,10 +205,10 @@ class Loop:
             previous = reply
             self._news.wait(max(pace, reply.next_heartbeat_s))
 
-    def _beat(self) -> Reply:
+    def _beat(self, wait_seconds: int) -> Reply:
         """One heartbeat, and what its reply orders. Raises ClientError, ReplyError."""
         heartbeat = self._heartbeats.make(list(self._lanes.values()))
-        raw = self._client.heartbeat(heartbeat, wait_seconds=self._settings.wait_seconds, overtaken=self._news)
+        raw = self._client.heartbeat(heartbeat, wait_seconds=wait_seconds, overtaken=self._news)
         reply = self._heartbeats.open(raw, nonce=heartbeat.nonce)
         self._take(reply)
         return reply
@@ -226,7 +227,7 @@ class Loop:
         self._store.place(order.environment_id, order.generation)
         lane = self._lane(order.environment_id)
         if order.pending_release_seq:
-            self._intake.offer(lane, order.pending_release_seq)
+            self._intake.offer(lane, order.pending_release_seq, order.pending_digest)
         if order.cancel_seq:
             lane.cancel(order.cancel_seq, CANCELLED)
 

@@ -142,13 +142,13 @@ class Client:
         try:
             with self._interruptible(connection, held):
                 connection.request(method, target, body, headers)
-                response = connection.getresponse()
-                content = response.read(max(limit, MAX_REFUSAL_BYTES) + 1)
+                with connection.getresponse() as response:
+                    status, content = response.status, response.read(max(limit, MAX_REFUSAL_BYTES) + 1)
         except (OSError, http.client.HTTPException) as error:
             raise ClientError("control.unreachable", f"No answer from {self._url.netloc}: {_reason(error)}") from error
         finally:
             connection.close()
-        return _checked(response.status, content, limit)
+        return _checked(status, content, limit)
 
     @contextlib.contextmanager
     def _interruptible(

@@ -31,6 +31,7 @@ FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 REDELIVERY_SECONDS = 15.0
 OTHER_SEQUENCE = "payload.other_sequence"
+EQUIVOCATION = "payload.equivocation"
 MAX_KEYSET_STEPS = 100
 _NO_OUTCOME = "agent.no_outcome"
 
@@ -70,9 +71,15 @@ class Intake:
 
     # Offers
 
-    def offer(self, lane: Lane, seq: int) -> None:
-        """Take up a pending sequence in its lane, unless it has an outcome, failed moments ago, or the lane is busy."""
-        if self._store.receipt(lane.environment_id, seq) is not None:
+    def offer(self, lane: Lane, seq: int, digest: str = "") -> None:
+        """Take up a pending sequence in its lane, unless it has an outcome, failed moments ago, or the lane is busy.
+
+        `digest` is the release's in the signed reply: another one than was accepted for this sequence is an alarm.
+        """
+        floor = self._store.floor().of(lane.environment_id)
+        if digest and seq == floor.max_seen_seq and digest != floor.max_seen_digest:
+            self._tell_once(lane.environment_id, seq, EQUIVOCATION, inbox.REFUSALS[EQUIVOCATION])
+        elif self._store.receipt(lane.environment_id, seq) is not None:
             self._answer_from_record(lane.environment_id, seq)
         elif time.monotonic() >= self._attempt(lane.environment_id, seq).retry_at:
             lane.start(seq, lambda cancel: self._take(lane, seq, cancel))
@@ -256,17 +263,19 @@ class Intake:
         """Say what was refused. What no other payload of the sequence could cure is the sequence's outcome."""
         code = verdict.code or OTHER_SEQUENCE
         log.warning("Sequence %d of %s is refused: %s (%s)", seq, lane.environment_id, verdict.why, code)
-        attempt = self._attempt(lane.environment_id, seq)
-        if code not in attempt.alarms:
-            attempt.alarms += (code,)
-            self._tell_refusal(lane.environment_id, seq, code, verdict.why)
+        self._tell_once(lane.environment_id, seq, code, verdict.why)
         if code in inbox.FINAL and verdict.statement is not None:
             ended = self._ended(lane, verdict.statement, int(time.time()), "failed", code, verdict.why)
             self._settle(lane, verdict.statement, ended)
         else:
             self._retry_later(lane.environment_id, seq)
 
-    def _tell_refusal(self, environment_id: str, seq: int, code: str, why: str) -> None:
+    def _tell_once(self, environment_id: str, seq: int, code: str, why: str) -> None:
+        """Report a refusal, the first time that this sequence has it."""
+        attempt = self._attempt(environment_id, seq)
+        if code in attempt.alarms:
+            return
+        attempt.alarms += (code,)
         if code in inbox.TRANSIENT:
             told = Progress(seq, "apply:step", "verify", "failed", f"{code}: {why}", "warning")
             self._reporter.add(environment_id, told)

@@ -9,10 +9,13 @@ from dataclasses import replace
 from .client import Client, ClientError
 from .intake import Intake
 from .ports import Engine
+from .wire.decode import encode
 from .wire.heartbeat import LogRequest
-from .wire.logs import MAX_LINE_LENGTH, LogAnswer, LogLine
+from .wire.logs import MAX_ANSWER_BYTES, MAX_LINE_LENGTH, LogAnswer, LogLine
 
 log = logging.getLogger(__name__)
+LINE_LENGTHS = (MAX_LINE_LENGTH, 2048, 500)
+"""Characters of each line that are tried; a thousand lines of the shortest fit, whatever JSON must escape in them."""
 
 
 class LogTail:
@@ -55,9 +58,14 @@ class LogTail:
             why = getattr(error, "code", type(error).__name__)
             return LogAnswer(request.id, (), None, f"The node could not read the logs ({why}).")
         # Redacted before it is cut: half a secret would no longer be found.
-        redacted = tuple(_with_text(line, redactor.redact(line.text)) for line in lines[: request.limit])
-        return LogAnswer(request.id, redacted, following, "")
+        redacted = [replace(line, text=redactor.redact(line.text)) for line in lines[: request.limit]]
+        return _within_bounds(request.id, redacted, following)
 
 
-def _with_text(line: LogLine, text: str) -> LogLine:
-    return replace(line, text=text[:MAX_LINE_LENGTH])
+def _within_bounds(request_id: str, lines: list[LogLine], following: str | None) -> LogAnswer:
+    """All lines, each cut as short as it takes for the answer to be taken."""
+    for length in LINE_LENGTHS:
+        answer = LogAnswer(request_id, tuple(replace(line, text=line.text[:length]) for line in lines), following, "")
+        if len(encode(answer)) <= MAX_ANSWER_BYTES:
+            break
+    return answer

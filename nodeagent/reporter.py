@@ -32,7 +32,7 @@ MAX_BACKOFF_SECONDS = 30.0
 PROGRESS_INTERVAL_SECONDS = 1.0
 MAX_SPOOLED_BYTES = 4 * 1024 * 1024
 """Of one sequence's events; later ones are dropped, since a full disk helps nobody. The receipt says how it ended."""
-MAX_DETAIL = 2000
+MAX_DETAIL = 1000
 _SPOOLED = re.compile(r"([0-9a-f-]{36})\.([1-9][0-9]{0,15})\.(?:events|receipt)")
 
 

@@ -37,6 +37,7 @@ class ControlPlane:
 
     url: str = ""
     pending_seq: int = 0
+    pending_digest: str = ""
     cancel_seq: int = 0
     generation: int = 1
     keyset_version: int = 1
@@ -113,7 +114,9 @@ class ControlPlane:
         )
 
     def _reply(self, nonce: str) -> Reply:
-        order = EnvironmentOrder(ENVIRONMENT, self.generation, "run", self.pending_seq, "", self.cancel_seq)
+        order = EnvironmentOrder(
+            ENVIRONMENT, self.generation, "run", self.pending_seq, self.pending_digest, self.cancel_seq
+        )
         members: dict[str, Any] = {
             "nonce": nonce,
             "server_time": int(time.time()),

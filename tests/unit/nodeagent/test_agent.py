@@ -192,10 +192,8 @@ def test_a_payload_replayed_after_a_failure_and_a_restart_is_refused_with_an_ala
         plane.offer(3, offer(3).payload())
         plane.wait_for(is_settled(plane, 3))
     engine.fails = False
+    plane.offer(2, offer(2).payload())
     with agent(store, engine):
-        plane.offer(2, offer(2).payload())
-        with plane.wanting():
-            plane.keyset_version = 2  # something that is news, so that the pending sequence is told
         plane.wait_for(lambda: alarms(plane))
     assert any("payload.below_floor" in alarm for alarm in alarms(plane))
     assert ("apply", 2) not in engine.calls
@@ -208,12 +206,26 @@ def test_a_settled_sequence_is_answered_from_the_record(
     with agent(store, engine):
         plane.offer(1, offer().payload())
         plane.wait_for(is_settled(plane, 1))
+    with plane.wanting():
+        plane.pending_seq = 1
     with agent(store, engine):
-        with plane.wanting():
-            plane.pending_seq, plane.keyset_version = 1, 2
         plane.wait_for(lambda: len(plane.receipts) == 2)
     assert plane.receipts[0] == plane.receipts[1]
     assert [call for call in engine.calls if call[0] == "apply"] == [("apply", 1)]
+
+
+def test_a_settled_sequence_that_is_offered_with_another_digest_raises_an_alarm(
+    plane: ControlPlane, store: Store, engine: RememberingEngine
+) -> None:
+    with agent(store, engine):
+        plane.offer(1, offer().payload())
+        plane.wait_for(is_settled(plane, 1))
+    with plane.wanting():
+        plane.pending_seq, plane.pending_digest = 1, sha256_digest(b"another")
+    with agent(store, engine):
+        plane.wait_for(lambda: alarms(plane))
+    assert alarms(plane)[0].startswith("payload.equivocation")
+    assert len(engine.calls) == 2  # the apply, and the look after the restart
 
 
 @pytest.mark.parametrize(
@@ -377,9 +389,9 @@ def test_a_sequence_accepted_but_never_begun_is_taken_up_again(
     plane: ControlPlane, store: Store, engine: RememberingEngine
 ) -> None:
     store.raise_floor(ENVIRONMENT, 4, sha256_digest(b"manifest 4"))
+    with plane.wanting():
+        plane.payloads[4], plane.pending_seq = offer(4).payload(), 4
     with agent(store, engine):
-        with plane.wanting():
-            plane.payloads[4], plane.pending_seq, plane.keyset_version = offer(4).payload(), 4, 2
         plane.wait_for(is_settled(plane, 4))
     assert engine.calls == [("apply", 4)]
 
