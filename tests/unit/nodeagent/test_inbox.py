@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -397,3 +398,10 @@ def test_another_payload_type_with_the_right_statement_is_refused() -> None:
 def test_the_bytes_of_a_document_say_the_same_as_its_values() -> None:
     assert compose_bytes(compose_document()) == compose_bytes(compose_document())
     assert encode(json.loads(compose_bytes(compose_document())))
+
+
+def test_every_refusal_is_documented_with_what_follows_it() -> None:
+    documented = (Path(__file__).parents[3] / "docs" / "wire-protocol.md").read_text()
+    for code, meaning in inbox.REFUSALS.items():
+        then = "again" if code in inbox.TRANSIENT else "fails the release" if code in inbox.FINAL else "alarm"
+        assert f"| `{code}` | {then} | {meaning} |" in documented
