@@ -21,6 +21,8 @@ from ..errors import DeploymentError
 from ..models import Environment, Node, Observation, Release
 from . import storable
 
+# Of a column; the wire's numbers are larger, and a version that was never made is no more than a curiosity.
+_LARGEST_INTEGER = 2**31 - 1
 DIMENSIONS = ("app", "node", "routes", "disk", "drift")
 _RETURNING = frozenset({NodeState.ENROLLED, NodeState.UNREACHABLE})
 
@@ -61,7 +63,7 @@ def _count(node: Node, heartbeat: Heartbeat) -> None:
         "counter": heartbeat.counter,
         "boot_id": heartbeat.boot_id,
         "agent_version": heartbeat.agent_version[:32],
-        "keyset_version": heartbeat.keyset_version,
+        "keyset_version": min(heartbeat.keyset_version, _LARGEST_INTEGER),
         "disk": dataclasses.asdict(heartbeat.disk),
         "last_seen_at": timezone.now(),
     }
