@@ -14,7 +14,7 @@ from .faults import ApplyError
 from .images import Images
 from .mounts import Mounts
 from .overrides import Reservations
-from .routes import LocalSites, Proxy, Sites
+from .routes import LOOPBACK, LocalSites, Proxy, Sites
 from .store import Store, StoreError
 from .wire.errors import SealedError
 from .wire.sealed import Sealed, unseal
@@ -91,6 +91,7 @@ class Hands:
 def open_hands(store: Store, *, docker_host: str, proxy_dir: Path, container_ports: range, volume_root: Path) -> Hands:
     """Hands for one agent. Touches neither Docker nor the proxy yet; raises ProxyError if the proxy was never prepared."""
     engine, proxy = Engine(docker_host), Proxy(proxy_dir)
+    table = proxy.table()
     return Hands(
         store=store,
         engine=engine,
@@ -98,6 +99,6 @@ def open_hands(store: Store, *, docker_host: str, proxy_dir: Path, container_por
         images=Images(engine, store.root / "images.json"),
         reservations=Reservations(engine, container_ports),
         proxy=proxy,
-        sites=LocalSites(proxy.table().ports, store.root / "environments"),
+        sites=LocalSites(table.ports, store.root / "environments", table.public_address or LOOPBACK),
         search_path=os.environ.get("PATH") or os.defpath,
     )

@@ -104,15 +104,17 @@ def config_text(
     backends: Sequence[str],
     targets: Mapping[str, Target],
     owner: str | None,
+    bind: str = "127.0.0.1",
 ) -> str:
     """The whole configuration, such that a process started from it serves `targets` at once.
 
-    `owner` is the user and group that the process takes on, None to stay as it was started.
+    `owner` is the user and group that the process takes on, None to stay as it was started. `bind` is the address that
+    it listens at, "*" for every one.
     """
     header = HEADER.format(
         socket=socket_path,
         owner=f"    user {owner}\n    group {owner}\n" if owner else "",
-        binds=f"    bind 127.0.0.1:{ports.start}-{ports.stop - 1}",
+        binds=f"    bind {bind}:{ports.start}-{ports.stop - 1}",
         map=map_path,
     )
     return header + "".join(_backend_text(name, targets.get(name)) for name in backends)

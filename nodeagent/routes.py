@@ -33,6 +33,7 @@ DRAIN_SECONDS = 10.0
 POLL_SECONDS = 0.05
 START_SECONDS = 10.0
 DEFAULT_BACKENDS = 128
+LOOPBACK = "127.0.0.1"
 TABLE, CONFIG, MAP, SUPERVISOR = "table.json", "haproxy.cfg", "places.map", "supervisord.conf"
 
 
@@ -81,11 +82,16 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What the proxy serves: the listening ports, how many backends there are, and who uses which."""
+    """What the proxy serves: the listening ports, how many backends there are, and who uses which.
+
+    `public_address` is where people reach a rented node, whose proxy listens at every address and is kept up by the
+    machine's service manager; empty on a local one, which listens on loopback under a supervisor of its own.
+    """
 
     ports: range
     backends: int
     entries: tuple[Entry, ...] = ()
+    public_address: str = ""
 
     def names(self) -> list[str]:
         return [f"r{index:03d}" for index in range(1, self.backends + 1)]
@@ -150,8 +156,9 @@ class Sites(Protocol):
 class LocalSites:
     """One loopback port for each site of an environment, out of the proxy's range, kept across releases and restarts."""
 
-    def __init__(self, ports: range, environments_dir: Path):
+    def __init__(self, ports: range, environments_dir: Path, address: str = LOOPBACK):
         self._ports = ports
+        self._address = address
         self._root = environments_dir
         self._lock = threading.Lock()
 
@@ -159,7 +166,7 @@ class LocalSites:
         return f"{self._port(environment_id, route.site())}{route.path.rstrip('/')}/"
 
     def url(self, environment_id: str, route: Route) -> str:
-        return f"http://127.0.0.1:{self._port(environment_id, route.site())}{route.path}"
+        return f"http://{self._address}:{self._port(environment_id, route.site())}{route.path}"
 
     def give_back(self, environment_id: str) -> None:
         (self._root / environment_id / "sites.json").unlink(missing_ok=True)
@@ -258,7 +265,8 @@ class Proxy:
         with self._lock:
             if self.runtime.answers():
                 return
-            if not _runs(self._dir / "supervisord.pid", str(self._dir / SUPERVISOR)):
+            is_ours = not self.table().public_address
+            if is_ours and not _runs(self._dir / "supervisord.pid", str(self._dir / SUPERVISOR)):
                 _start_supervisor(self._dir)
             deadline = time.monotonic() + START_SECONDS
             while not self.runtime.answers():
@@ -284,7 +292,7 @@ def observed(sites: Sites, environment_id: str, routes: Iterable[Route]) -> list
     ]
 
 
-def prepare(proxy_dir: Path, ports: range, backends: int = DEFAULT_BACKENDS) -> None:
+def prepare(proxy_dir: Path, ports: range, backends: int = DEFAULT_BACKENDS, *, public_address: str = "") -> None:
     """Write all files of a proxy directory (0700); the targets of an earlier run stay. Starts nothing."""
     files.make_private_directory(proxy_dir)
     files.make_private_directory(socket_dir(proxy_dir))
@@ -292,7 +300,7 @@ def prepare(proxy_dir: Path, ports: range, backends: int = DEFAULT_BACKENDS) -> 
         entries = read_table(proxy_dir).entries
     except ProxyError:
         entries = ()
-    table = Table(ports, max(backends, len(entries)))
+    table = Table(ports, max(backends, len(entries)), public_address=public_address)
     kept = tuple(e for e in entries if e.backend in table.names() and int(e.place.split("/", 1)[0]) in ports)
     write_files(proxy_dir, replace(table, entries=kept))
     files.replace_file(proxy_dir / SUPERVISOR, _supervisor_text(proxy_dir).encode())
@@ -308,7 +316,7 @@ def read_table(proxy_dir: Path) -> Table:
     entries = tuple(
         Entry(e["environment_id"], e["place"], e["backend"], Target(e["slot"], e["port"])) for e in stored["entries"]
     )
-    return Table(range(*stored["ports"]), stored["backends"], entries)
+    return Table(range(*stored["ports"]), stored["backends"], entries, stored.get("public_address", ""))
 
 
 def write_files(proxy_dir: Path, table: Table) -> None:
@@ -324,7 +332,8 @@ def write_files(proxy_dir: Path, table: Table) -> None:
         for e in table.entries
     ]
     ports = [table.ports.start, table.ports.stop]
-    files.replace_json(proxy_dir / TABLE, {"v": 1, "ports": ports, "backends": table.backends, "entries": entries})
+    stored = {"v": 1, "ports": ports, "backends": table.backends, "public_address": table.public_address}
+    files.replace_json(proxy_dir / TABLE, stored | {"entries": entries})
     files.replace_file(proxy_dir / MAP, haproxy.map_text(table.places()).encode())
     config = haproxy.config_text(
         socket_path=socket_dir(proxy_dir) / "admin.sock",
@@ -333,6 +342,7 @@ def write_files(proxy_dir: Path, table: Table) -> None:
         backends=table.names(),
         targets=table.targets(),
         owner=_owner(),
+        bind="*" if table.public_address else LOOPBACK,
     )
     files.replace_file(proxy_dir / CONFIG, config.encode())
 
@@ -470,13 +480,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     init = commands.add_parser("init", help="write the files of a proxy directory; starts nothing")
     init.add_argument("--ports", type=port_range, required=True, metavar="FROM-TO")
     init.add_argument("--backends", type=int, default=DEFAULT_BACKENDS)
+    init.add_argument("--public", default="", metavar="ADDRESS", help="listen everywhere; people reach it at ADDRESS")
     run = commands.add_parser("serve", help="become the proxy; what its supervisor runs")
     for command in (init, run):
         command.add_argument("--proxy-dir", type=Path, required=True)
     given = parser.parse_args(arguments)
     try:
         if given.command == "init":
-            prepare(given.proxy_dir.resolve(), given.ports, given.backends)
+            prepare(given.proxy_dir.resolve(), given.ports, given.backends, public_address=given.public)
         else:
             serve(given.proxy_dir.resolve())
     except ProxyError as error:

@@ -201,7 +201,7 @@ StartLimitIntervalSec=0
 
 [Service]
 EnvironmentFile=/etc/sam/node.env
-ExecStartPre=/usr/bin/python3 -m nodeagent.routes init --proxy-dir ${SAM_AGENT_PROXY_DIR} --ports ${SAM_AGENT_PROXY_PORTS} --public
+ExecStartPre=/usr/bin/python3 -m nodeagent.routes init --proxy-dir ${SAM_AGENT_PROXY_DIR} --ports ${SAM_AGENT_PROXY_PORTS} --public ${SAM_AGENT_PUBLIC_ADDRESS}
 ExecStart=/usr/bin/python3 -m nodeagent.routes serve --proxy-dir ${SAM_AGENT_PROXY_DIR}
 Restart=always
 RestartSec=1
