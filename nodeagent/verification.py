@@ -22,7 +22,7 @@ from .wire.envelope import PAYLOAD_RELEASE, parse_envelope
 from .wire.errors import WireError
 from .wire.fetch import Payload
 
-_RELEASE_FILE = re.compile(r"/environments/([^/]+)/releases/[^/]+/[^/]+")
+_RELEASES = re.compile(r"/environments/([^/]+)/releases/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,9 @@ class Question:
 def environment_of_path(file: Path) -> str | None:
     """The environment below whose releases a file lies, links such as `current` resolved; None if it lies elsewhere."""
     for path in (file.resolve(), file.absolute()):
-        found = _RELEASE_FILE.search(str(path))
+        found = _RELEASES.findall(str(path))
         if found:
-            return found[1]
+            return str(found[-1])
     return None
 
 
