@@ -98,14 +98,14 @@ def duration(minimum_ms: int, maximum_ms: int, wanted: str) -> Rule:
 
     def rule(node: Node, reading: Reading) -> int | None:
         if type(node) is nodes.Scalar and not node.style and nodes.kind_of(node) in ("integer", "float"):
-            _without_unit(node, reading)
+            _without_unit(node, minimum_ms, maximum_ms, reading)
             return None
         written = text(node, reading)
         if written is None:
             return None
         nanoseconds = duration_in_nanoseconds(written)
         if nanoseconds is None:
-            _without_unit(node, reading)
+            _without_unit(node, minimum_ms, maximum_ms, reading)
             return None
         milliseconds, finer = divmod(nanoseconds, 1_000_000)
         if finer or not minimum_ms <= milliseconds <= maximum_ms:
@@ -118,14 +118,16 @@ def duration(minimum_ms: int, maximum_ms: int, wanted: str) -> Rule:
     return rule
 
 
-def _without_unit(node: Node, reading: Reading) -> None:
+def _without_unit(node: Node, minimum_ms: int, maximum_ms: int, reading: Reading) -> None:
+    """A bare number is seconds to whoever writes one; the fix says so if that many are accepted."""
     seconds = whole_number(node)
+    fits = seconds is not None and minimum_ms <= seconds * 1000 <= maximum_ms
     reading.error(
         node,
         "compose.duration",
         f"Expected a time with its unit, found {echo(node.value)}.",
         "Write the unit too, such as 10s, 1m30s or 500ms.",
-        (replace(node, f"{seconds}s"),) if seconds is not None and seconds >= 0 else None,
+        (replace(node, f"{seconds}s"),) if fits else None,
     )
 
 

@@ -397,19 +397,24 @@ class Relations:
 
     def _staying(self) -> set[str]:
         """The services that run. One that does not gets the fix of being taken out, if nothing else needs it."""
-        leaving = {name: found for name in self.service_nodes if (found := list(self._reasons_to_leave(name)))}
-        granted = set(leaving)
-        if len(granted) == len(self.service_nodes):
-            granted = set()
-        while granted:
-            needed = self._named_by(self.service_nodes.keys() - granted) & granted
-            if not needed:
-                break
-            granted -= needed
+        everybody = set(self.service_nodes)
+        leaving = {name: found for name in everybody if (found := list(self._reasons_to_leave(name)))}
+        granted = self._unneeded(set(leaving))
+        if not self._reachable(everybody - granted):
+            # Taking out the only way in would put one problem in another's place.
+            granted = self._unneeded({name for name in granted if not self._is_public(name)})
         for name in granted:
             for reason in leaving[name]:
                 reason.finding.fix = (remove(self.service_nodes[name]),)
-        return self.service_nodes.keys() - granted
+        return everybody - granted
+
+    def _unneeded(self, candidates: set[str]) -> set[str]:
+        """Those of the candidates that nobody who stays names; none if nobody would stay."""
+        if len(candidates) == len(self.service_nodes):
+            return set()
+        while needed := self._named_by(self.service_nodes.keys() - candidates) & candidates:
+            candidates = candidates - needed
+        return candidates
 
     def _reasons_to_leave(self, name: str) -> Iterator[Leaving]:
         value = (self.top.get("services") or {}).get(name)
@@ -429,33 +434,38 @@ class Relations:
         return needed
 
     def _public_route(self, staying: set[str]) -> None:
-        """At least one public route, unless it is a worker. Silent where a refused entry may still become one."""
-        if self.top.get("x-sam-worker") or ("x-sam-worker" in self.top.nodes and "x-sam-worker" not in self.top):
-            return
-        if not self.service_nodes or "services" not in self.top:
-            return
+        """At least one public route, unless it is a worker."""
+        if self.service_nodes and not self._reachable(staying):
+            self.reading.error(
+                self.top.nodes["services"],
+                "compose.no_public_route",
+                "Nothing of this app can be reached: there is no public route.",
+                "Add `ports` to the service that the world should reach, or `x-sam-worker: true` if there is none.",
+                at_key=True,
+            )
+
+    def _reachable(self, staying: set[str]) -> bool:
+        """True if there is a public route or none is wanted, and also where a refused entry may still become one."""
+        top = self.top
+        if top.get("x-sam-worker") or any(
+            key in top.nodes and key not in top and not nodes.is_null(top.nodes[key])
+            for key in ("x-sam-worker", "x-sam-routes", "services")
+        ):
+            return True
         for route in self.routes:
-            if route.members.get("service") not in self.service_nodes and route.whole:
-                continue
-            if route.members.get("mode") != "private":
-                return
-        if "x-sam-routes" in self.top.nodes and "x-sam-routes" not in self.top:
-            return
-        for name in staying:
-            members = self.services.get(name)
-            if members is None or name in self.routed:
-                continue
-            if "ports" in members.nodes and "ports" not in members and not nodes.is_null(members.nodes["ports"]):
-                return
-            if any(hint.public and hint.port not in PRIVATE_PORTS for hint in members.get("ports") or ()):
-                return
-        self.reading.error(
-            self.top.nodes["services"],
-            "compose.no_public_route",
-            "Nothing of this app can be reached: there is no public route.",
-            "Add `ports` to the service that the world should reach, or `x-sam-worker: true` if there is none.",
-            at_key=True,
-        )
+            members = route.members
+            if members.get("mode") != "private" and ("service" not in members or members["service"] in self.service_nodes):
+                return True
+        return any(self._is_public(name) for name in staying)
+
+    def _is_public(self, name: str) -> bool:
+        """True if the service's own hints make, or may yet make, a public route."""
+        members = self.services.get(name)
+        if members is None or name in self.routed:
+            return False
+        if "ports" in members.nodes and "ports" not in members:
+            return not nodes.is_null(members.nodes["ports"])
+        return any(hint.public and hint.port not in PRIVATE_PORTS for hint in members.get("ports") or ())
 
     def _private_ports(self) -> None:
         """A database's port is never made public by a hint alone; its author is told."""

@@ -115,11 +115,18 @@ def ignoring(code: str, says: str, hint: str) -> Rule:
 
 
 def text(node: Node, reading: Reading) -> str | None:
-    """A string, with `$$` read as a dollar and variables refused."""
-    if type(node) is not nodes.Scalar or (not node.style and nodes.kind_of_plain(node.value) != "text"):
+    """A string, with `$$` read as a dollar and variables refused.
+
+    A number or boolean is refused and read on as the text that it will be once it is quoted, so that whatever else is
+    wrong with it shows in the same answer.
+    """
+    if type(node) is not nodes.Scalar:
         reading.mismatch(node, "a string")
         return None
     value: str = node.value
+    if not node.style and nodes.kind_of_plain(value) != "text":
+        reading.mismatch(node, "a string")
+        return None if nodes.is_null(node) else value
     return literal(node, value, reading) if "$" in value else value
 
 
