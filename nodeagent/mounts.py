@@ -7,6 +7,7 @@ a `lost+found` at its root, on which databases stumble).
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import uuid
@@ -16,7 +17,7 @@ from typing import Any
 
 import docker.types
 
-from . import files
+from . import devices, files
 from .bundles import Bundle, Volume
 from .containers import ENVIRONMENT, ROLE, Engine, spoken
 from .faults import ApplyError
@@ -32,7 +33,10 @@ class Mounts:
 
     def __init__(self, root: Path = DEFAULT_ROOT):
         self._root = root
-        self._kinds: Mapping[str, Callable[[str, Volume], None]] = {"directory": self._mount_directory}
+        self._kinds: Mapping[str, Callable[[str, Volume], None]] = {
+            "directory": self._mount_directory,
+            "device": self._mount_device,
+        }
 
     def path(self, environment_id: str, name: str) -> Path:
         """Where the volume is mounted."""
@@ -55,6 +59,11 @@ class Mounts:
         path = self.path(environment_id, volume.name)
         if str(path) not in _mounted():
             raise ApplyError("volume.not_mounted", f"Volume {volume.name} is not mounted at {path}.")
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            # What ext4 does after an error of its disk.
+            raise ApplyError(
+                "volume.read_only", f"Volume {volume.name} became read-only. Look at the machine's kernel log."
+            )
         _check_marker(path, environment_id, volume)
 
     def _mount_directory(self, environment_id: str, volume: Volume) -> None:
@@ -71,6 +80,25 @@ class Mounts:
             raise ApplyError("volume.other_mount", f"Something else is mounted at {path}. Unmount it.")
         path.mkdir(parents=True, exist_ok=True)
         _run(["mount", "--bind", "--options", "nosuid,nodev", str(source), str(path)], "volume.mount")
+
+    def _mount_device(self, environment_id: str, volume: Volume) -> None:
+        """The marker is ours to write here: once, on the file system that we made for this volume."""
+        device = devices.Device.of(volume.id, volume.source)
+        node = devices.find(device)
+        path = self.path(environment_id, volume.name)
+        if str(path) in _mounted():
+            if path.stat().st_dev != Path(node).stat().st_rdev:
+                raise ApplyError("volume.other_mount", f"Something else is mounted at {path}. Unmount it.")
+        else:
+            devices.ensure_file_system(node, device, environment_id)
+            path.mkdir(parents=True, exist_ok=True)
+            _run(
+                ["mount", "--types", devices.FILE_SYSTEM, "--options", "nosuid,nodev", node, str(path)], "volume.mount"
+            )
+        if not (path / MARKER).exists() and devices.has_our_file_system(node, device, environment_id):
+            marker = {"v": 1, "id": volume.id, "environment_id": environment_id, "name": volume.name}
+            files.replace_json(path / MARKER, marker)
+        devices.grow(node)
 
     def unmount(self, environment_id: str) -> None:
         """Unmount all volumes of the environment and remove their mount points. Their content stays where it is."""
