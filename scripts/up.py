@@ -105,7 +105,7 @@ class Foreground:
             "redis_url": plane.redis_url,
             "docker_host": os.environ.get("DOCKER_HOST") or None,
             "pids": plane.supervisor.pids() if pids is None else pids,
-            "ca": None,
+            "ca": os.environ.get("SAM_CA_FILE") or None,
         }
 
     def tell(self) -> None:
@@ -174,7 +174,7 @@ def _run(where: places.Places, options: argparse.Namespace) -> int:
         else:
             foreground.stay()
     except StopRequested:
-        pass
+        print("up: told to stop", flush=True)
     except (RuntimeError, OSError, TimeoutError, subprocess.SubprocessError) as fault:
         print(f"up: {fault}", file=sys.stderr)
         print(f"up: the logs are in {where.logs}", file=sys.stderr)
@@ -233,8 +233,9 @@ def _is_interrupted_make(pid: int) -> bool:
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     except (OSError, ValueError):
         return False
-    catches_interrupt = int(status["SigCgt"], 16) >> (signal.SIGINT - 1) & 1
-    return status["Name"] in ("make", "gmake") and not catches_interrupt
+    # One that a script runs in the background ignores the signal from the start, and was not interrupted by that.
+    heeded = int(status["SigCgt"], 16) | int(status["SigIgn"], 16)
+    return status["Name"] in ("make", "gmake") and not heeded >> (signal.SIGINT - 1) & 1
 
 
 if __name__ == "__main__":
