@@ -31,11 +31,16 @@ class Plane:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports.web}"
+        """What SAM_PUBLIC_URL says, where something in front of the plane answers to another address."""
+        return os.environ.get("SAM_PUBLIC_URL") or f"http://127.0.0.1:{self.ports.web}"
 
     @property
     def registry(self) -> str:
-        return f"127.0.0.1:{self.ports.registry}"
+        return self.registry_url.partition("://")[2]
+
+    @property
+    def registry_url(self) -> str:
+        return os.environ.get("SAM_REGISTRY_URL") or f"http://127.0.0.1:{self.ports.registry}"
 
     @cached_property
     def database_url(self) -> str:
@@ -54,13 +59,14 @@ class Plane:
             "REDIS_URL": self.redis_url,
             "SAM_STATE_DIR": str(self.where.state),
             "SAM_PUBLIC_URL": self.url,
-            "SAM_REGISTRY_URL": f"http://{self.registry}",
+            "SAM_REGISTRY_URL": self.registry_url,
             "SAM_SECRET_KEY": keys.keep(self.where, "secret"),
             "SAM_KEK": keys.keep(self.where, "kek"),
             "SAM_REGISTRY_TOKEN_KEY_FILE": str(self.where.state / "registry-token.key"),
             "SAM_REGISTRY_TOKEN_CERT_FILE": str(self.where.state / "registry-token.crt"),
             "SAM_LOCAL_NODE_DIR": str(self.where.node),
             "SAM_LOCAL_VOLUMES_DIR": str(self.where.volumes),
+            **{name: os.environ[name] for name in ("SAM_CA_FILE", "SAM_ALLOWED_HOSTS") if os.environ.get(name)},
         }
 
     def write_files(self) -> None:

@@ -65,7 +65,7 @@ def _prepare(where: places.Places, *, only_token: bool) -> None:
 
 
 def _registry(where: places.Places, chosen: ports.Ports) -> None:
-    realm = f"http://127.0.0.1:{chosen.web}/registry/token"
+    realm = f"{os.environ.get('SAM_PUBLIC_URL') or f'http://127.0.0.1:{chosen.web}'}/registry/token"
     _run("registry_setup", "--state-dir", str(where.state), "--port", str(chosen.registry), "--realm", realm)
 
 

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import re
+import ssl
 import tarfile
 import urllib.error
 import urllib.parse
@@ -145,10 +146,18 @@ def _architecture() -> str:
 
 
 class Repository:
-    """One repository of a registry on loopback, with Docker's token dance (distribution/docs/spec/auth/token)."""
+    """One repository of a registry on loopback, or of one that `authority` vouches for, with Docker's token dance
+    (distribution/docs/spec/auth/token)."""
 
-    def __init__(self, host: str, name: str, username: str = "", password: str = ""):
-        self._base, self._name = f"http://{host}", name
+    def __init__(
+        self, host: str, name: str, username: str = "", password: str = "", authority: ssl.SSLContext | None = None
+    ):
+        self._base, self._name = f"{'https' if authority else 'http'}://{host}", name
+        self._trusted = {"127.0.0.1", "localhost", urllib.parse.urlsplit(self._base).hostname if authority else None}
+        # What is on this machine never goes through a proxy, whatever the environment says.
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=authority)
+        )
         self._basic = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._token = ""
 
@@ -184,7 +193,7 @@ class Repository:
         for attempt in (1, 2):
             bearer = {"Authorization": f"Bearer {self._token}"} if self._token else {}
             try:
-                return _open(urllib.request.Request(url, body, {**(headers or {}), **bearer}, method=method))
+                return self._open(urllib.request.Request(url, body, {**(headers or {}), **bearer}, method=method))
             except urllib.error.HTTPError as refusal:
                 with refusal:
                     if refusal.code != 401 or attempt == 2:
@@ -197,24 +206,18 @@ class Repository:
     def _token_for(self, challenge: str) -> str:
         """Raises PushError, also where the realm lies elsewhere: a password does not leave this machine in clear."""
         asked = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        if urllib.parse.urlsplit(asked["realm"]).hostname not in ("127.0.0.1", "localhost"):
+        if urllib.parse.urlsplit(asked["realm"]).hostname not in self._trusted:
             raise PushError(f"the realm {asked['realm']}", 401, "it is not on this machine")
         scope = {"service": asked["service"], "scope": f"repository:{self._name}:pull,push"}
         url = f"{asked['realm']}?{urllib.parse.urlencode(scope)}"
         try:
-            with _open(urllib.request.Request(url, headers={"Authorization": f"Basic {self._basic}"})) as answer:
+            with self._open(urllib.request.Request(url, headers={"Authorization": f"Basic {self._basic}"})) as answer:
                 granted: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as refusal:
             with refusal:
                 raise PushError("a token", refusal.code, refusal.read().decode(errors="replace")) from None
         return str(granted.get("token") or granted["access_token"])
 
-
-def _open(request: urllib.request.Request) -> HTTPResponse:
-    """One exchange; the body of an answer without interest is read, so that its connection can close."""
-    answer: HTTPResponse = _DIRECT.open(request, timeout=60)
-    return answer
-
-
-# Loopback never goes through a proxy, whatever the environment says.
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    def _open(self, request: urllib.request.Request) -> HTTPResponse:
+        answer: HTTPResponse = self._opener.open(request, timeout=60)
+        return answer
