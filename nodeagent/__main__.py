@@ -52,14 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(given: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT. What is under way then is taken up by the next start."""
     # Here, since they bring Docker's library: the other commands are quick and small without it.
-    from . import engine
     from .agent import Agent, Settings
+    from .engine import build
 
     _log_to_stderr()
     store = Store(given.state_dir)
     store.prepare()
     with store.lock():
-        hands = engine.build(
+        engine = build(
             store,
             docker_host=given.docker_host,
             proxy_dir=given.proxy_dir or given.state_dir / "proxy",
@@ -68,7 +68,7 @@ def run(given: argparse.Namespace) -> int:
             volume_root=given.volume_root,
         )
         settings = Settings(parallel=given.parallel, volume_root=str(given.volume_root))
-        agent = Agent(store, hands, settings)
+        agent = Agent(store, engine, settings)
         return _until_told(agent.run, agent.stop)
 
 

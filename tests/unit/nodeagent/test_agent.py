@@ -138,6 +138,14 @@ def is_settled(plane: ControlPlane, seq: int) -> Callable[[], bool]:
     return lambda: any(receipt.seq == seq for receipt in plane.receipts)
 
 
+def until(condition: Callable[[], object], *, seconds: float = 5.0) -> None:
+    """Wait for something that the control plane does not see."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def alarms(plane: ControlPlane) -> list[str]:
     return [event.detail for event in plane.events if event.kind == "alarm"]
 
@@ -206,6 +214,7 @@ def test_a_settled_sequence_is_answered_from_the_record(
     with agent(store, engine):
         plane.offer(1, offer().payload())
         plane.wait_for(is_settled(plane, 1))
+        until(lambda: store.undelivered_receipts(ENVIRONMENT) == [])
     with plane.wanting():
         plane.pending_seq = 1
     with agent(store, engine):
@@ -220,6 +229,7 @@ def test_a_settled_sequence_that_is_offered_with_another_digest_raises_an_alarm(
     with agent(store, engine):
         plane.offer(1, offer().payload())
         plane.wait_for(is_settled(plane, 1))
+        until(lambda: store.undelivered_receipts(ENVIRONMENT) == [])
     with plane.wanting():
         plane.pending_seq, plane.pending_digest = 1, sha256_digest(b"another")
     with agent(store, engine):
@@ -349,9 +359,7 @@ def test_an_outcome_survives_a_control_plane_that_is_away(
         with plane.wanting():
             plane.is_down = True
         engine.gate.set()
-        deadline = time.monotonic() + 5
-        while store.receipt(ENVIRONMENT, 1) is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: store.receipt(ENVIRONMENT, 1) is not None)
     with plane.wanting():
         plane.is_down = False
     with agent(store, engine):
