@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from providers import registry
-from providers.errors import AuthFailed, InvalidRequest, ProviderError
+from providers.errors import AccountExists, AccountPaused, AuthFailed, InvalidRequest, ProviderError, UnknownAccount
 from providers.models import ProviderAccount
 from providers.ports import ComputeProvider, Finding, Verdict
 
@@ -27,23 +27,6 @@ class Sealer(Protocol):
     def seal(self, plaintext: bytes, *, bound_to: bytes) -> bytes: ...
 
     def open(self, sealed: bytes, *, bound_to: bytes) -> bytes: ...
-
-
-class UnknownAccount(ProviderError):
-    code = "provider.unknown_account"
-    cure = "See which there are with: manage.py provider_account list."
-
-
-class AccountExists(ProviderError):
-    code = "provider.account_exists"
-    cure = "Choose another name; an account's credentials are not replaced in place."
-
-
-class AccountPaused(ProviderError):
-    """Calls with the account are stopped since its provider refused the credential."""
-
-    code = "provider.paused"
-    cure = "Mend the credential at the provider, then run: manage.py provider_account check."
 
 
 @dataclass(frozen=True, slots=True)

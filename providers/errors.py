@@ -192,3 +192,20 @@ class OperationFailed(ProviderError):
 
     code = "provider.operation_failed"
     cure = "Delete what was made and ask anew; if it fails again, give the provider's support the correlation or id."
+
+
+class UnknownAccount(ProviderError):
+    code = "provider.unknown_account"
+    cure = "See which there are with: manage.py provider_account list."
+
+
+class AccountExists(ProviderError):
+    code = "provider.account_exists"
+    cure = "Choose another name; an account's credentials are not replaced in place."
+
+
+class AccountPaused(ProviderError):
+    """Calls with the account are stopped since its provider refused the credential."""
+
+    code = "provider.paused"
+    cure = "Mend the credential at the provider, then run: manage.py provider_account check."

@@ -177,6 +177,8 @@ class HetznerProvider:
         """A server that exists: settled when it runs; else what is under way; else it stalled, and `poll` says so."""
         if server.state is ServerState.RUNNING:
             return Outcome(server)
+        if server.state in (ServerState.STOPPING, ServerState.DELETING, ServerState.LOCKED):
+            raise Busy(f"Server {server.id} is {server.raw_state}", resource_id=server.id)
         actions = self._running_actions("server", server.id)
         return Outcome(server, self._await(actions, "server", server.id, "running", f"starting server {server.id}"))
 

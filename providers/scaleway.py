@@ -125,7 +125,7 @@ class ScalewayProvider:
             account_options, api_url=API_URL, image=IMAGE, poll_seconds=POLL_SECONDS, more=("zones", "root_gb")
         )
         self._zones = _zones(str(account_options.get("zones") or ""))
-        self._root_gb = int(account_options.get("root_gb") or ROOT_GB)
+        self._root_gb = _root_gb(account_options.get("root_gb", ROOT_GB))
         self._project_id = project_id
         self._clock = clock
         self._fence = Fence(
@@ -645,6 +645,18 @@ class ScalewayProvider:
                 "quotas", Verdict.UNKNOWN, f"the key may not see them: {error.message}",
                 f"Look at the organization's Quotas: {CONSOLE}organization/quotas",
             )  # fmt: skip
+
+
+def _root_gb(given: Any) -> int:
+    try:
+        size_gb = int(given)
+    except (TypeError, ValueError):
+        size_gb = 0
+    if size_gb < VOLUMES.min_gb:
+        raise InvalidRequest(
+            "The account's options are wrong", fields={"root_gb": f"a whole number of at least {VOLUMES.min_gb}"}
+        )
+    return size_gb
 
 
 def _zones(text: str) -> tuple[str, ...]:

@@ -209,6 +209,10 @@ class FakeHarness(Harness):
         """As a person would in the vendor's console."""
 
     @abstractmethod
+    def billed(self) -> int:
+        """How many servers and volumes are paid for, whoever made them, roots included."""
+
+    @abstractmethod
     def user_data_at_boot(self, server_id: str) -> str | None: ...
 
     @property
@@ -287,6 +291,9 @@ class HetznerHarness(FakeHarness):
 
     def user_data_at_boot(self, server_id: str) -> str | None:
         return self.fake.user_data.get(int(server_id))
+
+    def billed(self) -> int:
+        return len(self.fake.servers) + len(self.fake.volumes)
 
 
 class ScalewayHarness(FakeHarness):
@@ -368,6 +375,11 @@ class ScalewayHarness(FakeHarness):
     def user_data_at_boot(self, server_id: str) -> str | None:
         booted_with = self.fake.servers[server_id].booted_with
         return None if booted_with is None else booted_with.decode()
+
+    def billed(self) -> int:
+        """Without the root volume of the server that a test seeds."""
+        roots_of_foreign = sum(kept.shown["name"] == "theirs_sbs_volume_0" for kept in self.fake.volumes.values())
+        return len(self.fake.servers) + len(self.fake.volumes) - roots_of_foreign
 
 
 def _labels(shown: Mapping[str, Any]) -> dict[str, str]:
