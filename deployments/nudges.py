@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
+from celery import current_app
 from django.db import transaction
 
 log = logging.getLogger(__name__)
@@ -12,11 +13,11 @@ log = logging.getLogger(__name__)
 
 def advance(environment_id: UUID) -> None:
     """Have the worker advance this environment soon after the caller's transaction commits."""
-    from . import tasks  # tasks import services, and services send nudges
 
     def send() -> None:
         try:
-            tasks.advance_environment.delay(str(environment_id))
+            # By name, since tasks import services, and services send nudges.
+            current_app.send_task("deployments.tasks.advance_environment", [str(environment_id)])
         except Exception as fault:  # noqa: BLE001 - whatever the broker's client raises, the sweep comes within seconds
             log.warning("no nudge for environment %s, the sweep will find it: %s", environment_id, type(fault).__name__)
 
