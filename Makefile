@@ -43,6 +43,12 @@ bench: ## Run the benchmarks beside their baselines; prints ratios, writes JSON
 	@scripts/setup.sh
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
+.PHONY: vm-demo
+vm-demo: ## The whole path on a virtual machine that boots itself, and what its data survives (as root, ten minutes)
+	@scripts/install.sh --machines
+	@scripts/setup.sh
+	@exec $(BIN)/python -m scripts.vm.demo $(ARGS)
+
 .PHONY: golden
 golden: ## Write the golden files anew; look at the difference before you commit it
 	@scripts/setup.sh

@@ -130,6 +130,11 @@ class QemuProvider:
         with directories.locked(self._root):
             return self._power_on(self._record("servers", server_id)).value
 
+    def machine(self, server_id: str) -> Machine:
+        """The process behind a server, to cut its power. Raises NotFound."""
+        with directories.locked(self._root):
+            return self._machine(self._record("servers", server_id))
+
     def get_server(self, server_id: str) -> Server:
         with directories.locked(self._root):
             return self._server(self._record("servers", server_id))

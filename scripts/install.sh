@@ -1,11 +1,12 @@
 #!/bin/sh
 # Has on this machine what the plane is made of: says what it found, and installs by name what is missing, from the
-# package sources that the machine is set up with. `--tests` adds what only tests need. Nothing is started here.
+# package sources that the machine is set up with. `--tests` adds what only tests need, `--machines` what builds and runs
+# virtual machines. Nothing is started here.
 set -u
 cd "$(dirname "$0")/.."
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 export DEBIAN_FRONTEND=noninteractive
-wanted_by_tests=${1:-}
+wanted_besides=${1:-}
 missing= packages=
 
 # --- What is there. Each probe prints where it found its component, and is quick: this runs before every `make up`. ---
@@ -38,6 +39,11 @@ docker_compose() {
     version=$(docker compose version --short 2>/dev/null) && at_least 2.24 "$version" && echo "version $version"
 }
 chromium_browser() { command -v chromium || command -v chromium-browser; }
+cloud_init() { command -v cloud-init; }
+shell_checker() { command -v shellcheck; }
+emulator() { command -v qemu-img >/dev/null && command -v qemu-system-x86_64; }
+seed_writer() { command -v genisoimage; }
+bootstrapper() { command -v mmdebstrap; }
 
 at_least() { # MAJOR.MINOR TEXT: whether the first version in the text is that or newer
     echo "$2" | head -n 1 | sed 's/[^0-9]*\([0-9][0-9]*\)\.\([0-9][0-9]*\).*/\1 \2/' | {
@@ -66,7 +72,21 @@ components() { # PROBE PACKAGES: one per line
     echo "docker_client $docker_packages"
     echo "docker_engine $docker_packages"
     echo "docker_compose $docker_packages"
-    [ "$wanted_by_tests" != --tests ] || echo "chromium_browser chromium"
+    case $wanted_besides in
+    --tests)
+        echo "chromium_browser chromium"
+        echo "cloud_init cloud-init"
+        echo "shell_checker shellcheck"
+        machines
+        ;;
+    --machines) machines ;;
+    esac
+}
+
+machines() {
+    echo "emulator qemu-system-x86 qemu-utils"
+    echo "seed_writer genisoimage"
+    [ "$wanted_besides" != --machines ] || echo "bootstrapper mmdebstrap e2fsprogs"
 }
 
 look() { # fills $missing (probes) and $packages; prints what was found, unless told `quietly`
