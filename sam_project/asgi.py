@@ -6,5 +6,7 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from .bodies import bounded
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sam_project.settings")
-application = get_asgi_application()
+application = bounded(get_asgi_application())

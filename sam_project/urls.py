@@ -13,5 +13,6 @@ urlpatterns = [
     path("", include("deployments.pages.urls")),
 ]
 
+handler400 = "deployments.api.errors.bad_request"
 handler404 = "deployments.api.errors.not_found"
 handler500 = "deployments.api.errors.server_error"

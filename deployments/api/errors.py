@@ -78,6 +78,15 @@ def problem_response(error: Exception, context: Mapping[str, Any]) -> HttpRespon
     return answer(refusal_of(error))
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Django's `handler400`, for what is refused before any view, as a Host that is not ours."""
+    if not request.path_info.startswith("/api/"):
+        from django.views.defaults import bad_request as page
+
+        return page(request, exception)
+    return answer(refusal_of(exception))
+
+
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Django's `handler404`: problem+json where machines call, Django's own page elsewhere."""
     if not request.path_info.startswith("/api/"):

@@ -41,7 +41,9 @@ def standing(
 
 
 def tone(dimension: Mapping[str, Any]) -> str:
-    """Of one observed dimension."""
+    """Of one observed dimension. That nothing was reported yet is no deviation: a new environment is not in trouble."""
+    if dimension.get("code") == "observation.none":
+        return QUIET
     return _TONES.get(str(dimension.get("state")), LOOK)
 
 

@@ -21,7 +21,7 @@ from deployments.services import environments, values
 from tests.callers import Caller, accepted, became
 from tests.situations import BY, placed
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 OURS = ("agents", "deployments", "providers", "registry", "timeline")
 MODELS = [model for label in OURS for model in apps.get_app_config(label).get_models()]
 

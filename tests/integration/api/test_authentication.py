@@ -15,7 +15,7 @@ from deployments.models import Environment, IdempotentCall, Release
 from registry.models import RegistryMint
 from tests.callers import Caller, assert_problem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def test_no_token_is_401_and_says_how_to_send_one(environment: Environment) -> None:
@@ -113,3 +113,11 @@ def test_answers_to_tokens_are_kept_by_no_cache_and_set_no_cookie(caller: Caller
     response = caller.get("/environments/")
     assert response["Cache-Control"] == "no-store"
     assert not response.cookies
+
+
+def test_a_host_that_is_not_ours_is_refused_as_a_problem() -> None:
+    response = Client().get("/api/v1/docs/", headers={"Host": "evil.example"})
+    if response.status_code == 400:
+        assert_problem(response, 400, "request.malformed")
+    for path in ("/api/v1/environments/", "/api/v1/nowhere"):
+        assert Client().get(path, headers={"Host": "a b"})["Content-Type"] == "application/problem+json"

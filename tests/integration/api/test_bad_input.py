@@ -13,7 +13,7 @@ from deployments.models import Environment, IdempotentCall, Release
 from registry.models import RegistryMint
 from tests.callers import Caller, accepted
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 CALLS = 600
 TEXTS = [

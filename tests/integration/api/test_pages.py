@@ -21,7 +21,7 @@ from deployments.services import environments
 from tests.callers import accepted, became
 from tests.situations import BY
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 PAGE = "/projects/shop/environments/production/"
 
 

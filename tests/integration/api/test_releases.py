@@ -14,7 +14,7 @@ from deployments.services import environments, values
 from tests.callers import COMPOSE, DIGEST, HOST, Caller, accepted, assert_problem, became
 from tests.situations import BY, at_once
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 RELEASES = "/environments/production/releases/"
 
 
@@ -94,7 +94,9 @@ def test_a_query_that_could_be_misread_is_refused_and_nothing_is_stored(caller: 
 
 
 def test_every_problem_comes_at_once_with_its_place(caller: Caller) -> None:
-    document = f"x-sam-worker: true\nservices:\n  web:\n    image: {HOST}/shop/web:1\n    privileged: true\n    colour: red\n"
+    document = (
+        f"x-sam-worker: true\nservices:\n  web:\n    image: {HOST}/shop/web:1\n    privileged: true\n    colour: red\n"
+    )
     body = assert_problem(caller.submit("production", document), 422, "submission.invalid")
     assert len(body["problems"]) == 2
     for problem in body["problems"]:
@@ -103,8 +105,10 @@ def test_every_problem_comes_at_once_with_its_place(caller: Caller) -> None:
     assert not Release.objects.exists()
 
 
-def test_an_image_that_is_not_there_and_a_name_that_is_not_set_are_problems_at_their_pointers(caller: Caller) -> None:
-    document = f"x-sam-worker: true\nservices:\n  web:\n    image: {HOST}/shop/web:2\n    environment:\n      KEY: ${{KEY}}\n"
+def test_a_missing_image_and_a_missing_name_are_problems_at_their_pointers(caller: Caller) -> None:
+    document = (
+        f"x-sam-worker: true\nservices:\n  web:\n    image: {HOST}/shop/web:2\n    environment:\n      KEY: ${{KEY}}\n"
+    )
     body = assert_problem(caller.submit("production", document), 422, "submission.invalid")
     assert {(problem["code"], problem["pointer"]) for problem in body["problems"]} == {
         ("image.not_found", "/services/web/image"),
@@ -146,6 +150,7 @@ def test_a_closed_gate_and_a_stopped_environment_refuse_and_store_nothing(
     assert not Release.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 def test_twelve_at_once_are_numbered_without_gaps(caller: Caller) -> None:
     responses: list[Any] = at_once([lambda: caller.submit("production")] * 12)
     assert sorted(read(response)["sequence"] for response in responses) == list(range(1, 13))

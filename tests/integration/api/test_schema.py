@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from deployments.models import Environment
 from tests.callers import Caller, accepted
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from deployments.models import Environment, IdempotentCall, Release
 from registry.models import QuotaWindow, RegistryMint
 from tests.callers import Caller, accepted, assert_problem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 
 def routes() -> Iterator[tuple[str, str]]:
