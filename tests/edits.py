@@ -51,7 +51,8 @@ def _written(value: Any) -> str:
         return "[" + ", ".join(_written(each) for each in value) + "]"
     if isinstance(value, Plain):
         return value.text
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def fixes(problems: Iterable[Problem]) -> list[Edit]:

@@ -57,15 +57,15 @@ def _refuse(node: Node, kind: str, reading: Reading) -> None:
 def split(line: str) -> tuple[str, ...]:
     """The words of a command line as github.com/mattn/go-shellwords makes them, which Compose uses.
 
-    Not a POSIX shell: a backslash escapes any character outside single quotes (and `\\n`, `\\t` are a newline and a
-    tab), there are no variables, and `$(...)` and backquotes only keep spaces together. Raises SplitError.
+    Not a POSIX shell: outside single quotes a backslash takes the next character as it is, there are no variables, and
+    `$(...)` and backquotes only keep spaces together. Raises SplitError.
     """
     words: list[str] = []
     word: list[str] = []
     begun = escaped = double = single = back = dollar = False
     for letter in line:
         if escaped:
-            word.append({"t": "\t", "n": "\n"}.get(letter, letter))
+            word.append(letter)
             escaped, begun = False, True
             continue
         if letter == "\\":

@@ -9,7 +9,7 @@ from deployments.domain import references
 from deployments.domain.compose import nodes
 from deployments.domain.compose.findings import echo, remove, replace
 from deployments.domain.compose.nodes import Node
-from deployments.domain.compose.rules import Members, Reading, key_already_noted
+from deployments.domain.compose.rules import Members, Reading, key_already_noted, no_members
 from deployments.domain.manifest import SecretName
 
 RESERVED: Final = ("SAM_", "COMPOSE_", "DOCKER_")
@@ -42,7 +42,7 @@ Environment = dict[str, str | SecretName]
 
 def environment(node: Node, reading: Reading) -> Members | None:
     """A mapping or a list of NAME=value. Answers texts with references and `$$`, and the node of each name."""
-    members = Members()
+    members = no_members()
     if type(node) is nodes.Mapping:
         for child in node.value:
             _member(child, members, reading)

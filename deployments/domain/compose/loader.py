@@ -33,7 +33,9 @@ MAX_NODES: Final = 5000
 MAX_SCALAR_BYTES: Final = 16 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-_SUSPECT_FIRST = nodes.SPECIAL_FIRST | {""}
+_NUMERIC_FIRST = nodes.NUMERIC_FIRST
+_WORD_FIRST = nodes.WORD_FIRST
+_LONGEST_WORD = nodes.LONGEST_WORD
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ def read(document: bytes, findings: Findings) -> Tree:
     text = _text(document, findings)
     if text is None:
         return Tree(None, whole=False)
-    if characters.RAW.search(text):
+    if not characters.raw_is_clean(document, text):
         _note_raw_characters(text, findings)
         if _scanner_would_stop(text):
             return Tree(None, whole=False)
@@ -203,7 +205,7 @@ class _Reader:
         items: list[Node] = []  # the current collection's children
         names: set[str] | None = None  # its keys so far, where it is a mapping
         key: Node = None  # the key that waits for its value
-        self._root, first = None, True
+        self._root = None
         count = 0
         while True:
             event = get_event()
@@ -211,7 +213,15 @@ class _Reader:
             if kind is ScalarEvent:
                 value = event.value
                 style = event.style
-                if event.tag or event.anchor or (style == "" and value[:1] in _SUSPECT_FIRST):
+                first = value[:1]
+                if (
+                    event.tag
+                    or event.anchor
+                    or (
+                        not style
+                        and (first in _NUMERIC_FIRST or (first in _WORD_FIRST and len(value) <= _LONGEST_WORD))
+                    )
+                ):
                     self._inspect(event, is_key=names is not None and key is None)
                 if len(value) > 4096 and len(value.encode()) > MAX_SCALAR_BYTES:
                     self._too_long(event)
@@ -234,8 +244,8 @@ class _Reader:
                 return self._too_many(event)
 
             if names is None:
-                if first:
-                    self._root, first = event, False
+                if self._root is None:
+                    self._root = event
                 items.append(event)
             elif key is None:
                 key = event

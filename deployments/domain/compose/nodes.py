@@ -23,10 +23,14 @@ Opaque: Final[Any] = AliasEvent
 NULL_WORDS: Final = frozenset(("", "~", "null", "Null", "NULL"))
 BOOLEAN_WORDS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 # What only some versions of YAML take for a boolean (the 1.1 type repository), and its two special keys.
-_AMBIGUOUS_WORDS = frozenset(["y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF", "=", "<<"])
+_AMBIGUOUS_WORDS = frozenset(
+    ["y", "Y", "yes", "Yes", "YES", "n", "N", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF", "=", "<<"]
+)
 
-# First characters of plain scalars that can be anything but a text in one version of YAML or the other.
-SPECIAL_FIRST: Final = frozenset("0123456789+-.~=<nNtTfFyYoO")
+# How plain scalars begin that are anything but a text in one version of YAML or the other: numbers, and short words.
+NUMERIC_FIRST: Final = frozenset("0123456789+-.")
+WORD_FIRST: Final = frozenset(("", *"~=<nNtTfFyYoO"))
+LONGEST_WORD: Final = 5
 
 CANONICAL_INTEGER: Final = re.compile(r"0|-?[1-9][0-9]*", re.ASCII)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+", re.ASCII)
@@ -48,14 +52,15 @@ _TIMESTAMP = re.compile(
     r"(?:\.[0-9]*)?(?:[ \t]*(?:Z|[-+][0-9]{1,2}(?::[0-9]{2})?))?",
     re.ASCII,
 )
-_LONGEST_NUMBER = 64  # longer plain scalars than this are texts to every reader that counts
+# How numbers and times of either version end: a digit of any base, or a word for infinity and the like.
+_NUMERIC_LAST = frozenset("0123456789abcdefABCDEF_.:NnZ")
 
 
 def ambiguous(text: str) -> bool:
     """True if YAML 1.1 and YAML 1.2 read this plain scalar as different values."""
-    if text in _AMBIGUOUS_WORDS:
-        return True
-    if not text or text[0] not in "0123456789+-." or _INTEGER.fullmatch(text):
+    if text[:1] not in NUMERIC_FIRST:
+        return text in _AMBIGUOUS_WORDS
+    if text[-1] not in _NUMERIC_LAST or _INTEGER.fullmatch(text):
         return False
     if _INTEGER_1_1.fullmatch(text) or _INTEGER_1_2.fullmatch(text) or _TIMESTAMP.fullmatch(text):
         return True
@@ -66,12 +71,15 @@ def ambiguous(text: str) -> bool:
 
 def kind_of_plain(text: str) -> str:
     """`null`, `boolean`, `integer`, `float` or `text`: what YAML 1.2's core schema makes of a plain scalar."""
-    if text in NULL_WORDS:
-        return "null"
-    if text[0] not in SPECIAL_FIRST:
+    first = text[:1]
+    if first not in NUMERIC_FIRST:
+        if first not in WORD_FIRST or len(text) > LONGEST_WORD:
+            return "text"
+        return "null" if text in NULL_WORDS else "boolean" if text in BOOLEAN_WORDS else "text"
+    if text.isdecimal() and text.isascii() and (first != "0" or text == "0"):
+        return "integer"
+    if text[-1] not in _NUMERIC_LAST:
         return "text"
-    if text in BOOLEAN_WORDS:
-        return "boolean"
     if _INTEGER.fullmatch(text):
         return "integer"
     if _FLOAT_1_2.fullmatch(text):

@@ -12,7 +12,7 @@ from deployments.domain.compose.mounts import MountRead
 from deployments.domain.compose.nodes import Node
 from deployments.domain.compose.ports import Hint
 from deployments.domain.compose.routes import RouteRead
-from deployments.domain.compose.rules import Members, Reading
+from deployments.domain.compose.rules import Members, Reading, no_members
 from deployments.domain.compose.table import LIMITS
 from deployments.domain.manifest import (
     Dependency,
@@ -39,11 +39,11 @@ class Relations:
         self.root = root
         self.top = top
         self.reading = reading
-        read: Members = top.get("services") or Members()
+        read: Members = top.get("services") or no_members()
         self.service_nodes = read.nodes
         self.services: dict[str, Members] = {name: value for name, value in read.items() if isinstance(value, Members)}
         self.routes: list[RouteRead] = top.get("x-sam-routes") or []
-        declared: Members = top.get("volumes") or Members()
+        declared: Members = top.get("volumes") or no_members()
         self.volumes: dict[str, VolumeSpec] = dict(declared)
         self.volumes_known = "volumes" not in top.nodes or "volumes" in top
         self.mounts: dict[str, list[MountRead]] = {
@@ -172,8 +172,8 @@ class Relations:
 
     def _would_block_update(self, service: str) -> bool:
         """True if a writable volume would contradict an explicit `start-first`."""
-        deploy = self.services[service].get("deploy") or Members()
-        update = deploy.get("update_config") or Members()
+        deploy = self.services[service].get("deploy") or no_members()
+        update = deploy.get("update_config") or no_members()
         return update.get("order") == "start-first" and not _writable(self.mounts[service])
 
     def _volume_for(self, source: str, chosen: dict[str, str], taken: set[str]) -> str | None:
@@ -192,8 +192,8 @@ class Relations:
     # Updates and restarts
 
     def _update_order(self, members: Members) -> None:
-        deploy = members.get("deploy") or Members()
-        update = deploy.get("update_config") or Members()
+        deploy = members.get("deploy") or no_members()
+        update = deploy.get("update_config") or no_members()
         if update.get("order") == "start-first" and _writable(members.get("volumes") or []):
             node = update.nodes["order"]
             self.reading.error(
@@ -421,7 +421,7 @@ class Relations:
         if isinstance(value, Leaving):
             yield value
         elif isinstance(value, Members):
-            deploy = value.get("deploy") or Members()
+            deploy = value.get("deploy") or no_members()
             for found in (value.get("profiles"), value.get("scale"), deploy.get("replicas")):
                 if isinstance(found, Leaving):
                     yield found
@@ -429,7 +429,7 @@ class Relations:
     def _named_by(self, names: Iterable[str]) -> set[str]:
         needed = {dependency.name for name in names for dependency in self.dependencies.get(name, ())}
         needed |= {str(route.members.get("service")) for route in self.routes}
-        pre_flight: Members = self.top.get("x-sam-pre-flight") or Members()
+        pre_flight: Members = self.top.get("x-sam-pre-flight") or no_members()
         needed.add(str(pre_flight.get("service")))
         return needed
 
@@ -454,7 +454,9 @@ class Relations:
             return True
         for route in self.routes:
             members = route.members
-            if members.get("mode") != "private" and ("service" not in members or members["service"] in self.service_nodes):
+            if members.get("mode") != "private" and (
+                "service" not in members or members["service"] in self.service_nodes
+            ):
                 return True
         return any(self._is_public(name) for name in staying)
 

@@ -12,7 +12,7 @@ from deployments.domain.compose.dependencies import Leaving
 from deployments.domain.compose.findings import Finding, echo, remove, replace
 from deployments.domain.compose.mounts import NAME
 from deployments.domain.compose.nodes import Node
-from deployments.domain.compose.rules import Members, Reading, Row, Rule, key_already_noted, mapping, text
+from deployments.domain.compose.rules import Members, Reading, Row, Rule, key_already_noted, mapping, no_members, text
 from deployments.domain.manifest import VolumeSpec
 
 MAX_SERVICES: Final = 20
@@ -91,7 +91,7 @@ def volumes_of(rows: Sequence[Row]) -> Rule:
 
     def rule(node: Node, reading: Reading) -> Members | None:
         if nodes.is_null(node):
-            return Members()
+            return no_members()
         members = _by_name(node, reading, "a volume", "volumes")
         if members is None:
             return None
@@ -125,7 +125,7 @@ def _by_name(node: Node, reading: Reading, what: str, key: str) -> Members | Non
     if type(node) is not nodes.Mapping:
         reading.mismatch(node, f"a mapping of names to {key}")
         return None
-    members = Members()
+    members = no_members()
     spellings: dict[str, str] = {}
     for child in node.value:
         name = child.key.value

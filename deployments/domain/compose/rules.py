@@ -62,10 +62,14 @@ class Members(dict[str, Any]):
     """The values that a mapping's rules answered, and the nodes they were read from, by key."""
 
     __slots__ = ("nodes",)
+    nodes: dict[str, Node]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.nodes: dict[str, Node] = {}
+
+def no_members() -> Members:
+    """Members of nothing."""
+    members = Members()
+    members.nodes = {}
+    return members
 
 
 def accepted(
@@ -270,7 +274,7 @@ def mapping(rows: Sequence[Row], what: str, *, nullable: bool = False) -> Rule:
     required = tuple(row for row in rows if row.required)
 
     def rule(node: Node, reading: Reading) -> Members | None:
-        members = Members()
+        members = no_members()
         if type(node) is not nodes.Mapping:
             if nullable and nodes.is_null(node):
                 return members
