@@ -14,6 +14,16 @@ from timeline.events import Place
 from ..domain.states import ENVIRONMENT_EDGES, EnvironmentState
 
 
+class EnvironmentQuerySet(models.QuerySet["Environment"]):
+    def locked(self, environment_id: object) -> Environment:
+        """The environment with its row locked until the end of the transaction: whoever else wants it queues here.
+
+        The node is not joined. A join is read before the wait for the lock, and PostgreSQL reads anew only the locked
+        row after it: twenty first releases once made four placements because each saw the node of before.
+        """
+        return self.select_for_update(of=("self",)).select_related("project").get(pk=environment_id)
+
+
 class Environment(models.Model):
     """A target of releases. `last_sequence` is the counter that releases and stop or retire orders share.
 
@@ -44,6 +54,8 @@ class Environment(models.Model):
     failures = models.PositiveIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = EnvironmentQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "slug"], name="environment_slug_unique")]

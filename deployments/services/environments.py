@@ -63,7 +63,7 @@ def set_gate(*, environment: Environment, is_open: bool, profiles: Sequence[str]
     for name in profiles or ():
         projects.profile_named(environment.project, name)
     with transaction.atomic():
-        row = Environment.objects.select_for_update().get(pk=environment.pk)
+        row = Environment.objects.locked(environment.pk)
         row.gate_open = is_open
         if profiles is not None:
             row.admitted_profiles = list(profiles)
@@ -160,7 +160,7 @@ def start(*, environment: Environment, by: By) -> Environment:
 
 
 def _locked(environment: Environment) -> Environment:
-    return Environment.objects.select_for_update(of=("self",)).select_related("project").get(pk=environment.pk)
+    return Environment.objects.locked(environment.pk)
 
 
 def _record(environment: Environment, kind: str, by: By, data: Mapping[str, object]) -> None:

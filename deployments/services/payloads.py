@@ -180,7 +180,7 @@ def current(*, environment: Environment, sequence: int, node: Node) -> Payload:
     Raises NotFound for a sequence that is no release or order, and what `make` raises.
     """
     with transaction.atomic():
-        row = Environment.objects.select_for_update(of=("self",)).select_related("project").get(pk=environment.pk)
+        row = Environment.objects.locked(environment.pk)
         newest = (
             Payload.objects.filter(environment=row, sequence=sequence, node=node, generation=row.generation)
             .order_by("-issued_at")

@@ -30,7 +30,7 @@ def ensure(environment_id: UUID) -> Node:
     not take it.
     """
     with transaction.atomic():
-        environment = Environment.objects.select_for_update(of=("self",)).select_related("node").get(pk=environment_id)
+        environment = Environment.objects.locked(environment_id)
         if environment.node is not None and environment.node.state != NodeState.DELETED:
             return environment.node
         node = _node_for(environment)
@@ -59,7 +59,7 @@ def is_enrolled(node: Node) -> bool:
 
 
 def drive(environment: Environment, node: Node) -> Node:
-    """One bounded exchange with the provider, if the row needs one and nobody is at it; answers the row as it is now."""
+    """One bounded exchange with the provider, if the row needs one and nobody is at it; answers the row as it is."""
     if node.state in _TO_MAKE and attempts.claim(node):
         try:
             _make(environment, node)
@@ -119,7 +119,7 @@ def _note(environment: Environment, node: Node, fault: ProviderError) -> None:
 def release_node(environment: Environment) -> bool:
     """Take the environment off its node; a machine that serves many goes on serving the others. True when it is off."""
     with transaction.atomic():
-        row = Environment.objects.select_for_update(of=("self",)).select_related("node").get(pk=environment.pk)
+        row = Environment.objects.locked(environment.pk)
         node = row.node
         if node is None:
             return True

@@ -271,7 +271,10 @@ def advance(environment: Environment) -> None:
         node = placements.drive(environment, placements.ensure(environment.pk))
         rows = volumes.drive(environment, node, volumes.ensure(environment.pk, declared)) if node.server_id else []
     except DeploymentError as fault:
-        _fail(release, fault.code, str(fault))
+        if fault.retryable:
+            _wait(release, _Obstacle("node", fault.code, str(fault)))
+        else:
+            _fail(release, fault.code, str(fault))
         return
     obstacle = _obstacle(environment, release, node, rows, len(declared))
     if obstacle is None:
@@ -442,7 +445,7 @@ def unfinished(*, limit: int) -> list[UUID]:
 
 
 def _locked(environment_id: UUID) -> Environment:
-    return Environment.objects.select_for_update(of=("self",)).select_related("project", "node").get(pk=environment_id)
+    return Environment.objects.locked(environment_id)
 
 
 def _wake_node(environment: Environment) -> None:

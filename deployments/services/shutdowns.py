@@ -28,7 +28,7 @@ def advance(environment: Environment) -> None:
         _offer(environment, order)
     if order.status == OrderStatus.DONE and volumes.detach_all(environment) and placements.release_node(environment):
         with transaction.atomic():
-            row = Environment.objects.select_for_update().get(pk=environment.pk)
+            row = Environment.objects.locked(environment.pk)
             if row.state in _ENDS:
                 transition(row, to=_ENDS[EnvironmentState(row.state)])
 
@@ -36,9 +36,7 @@ def advance(environment: Environment) -> None:
 def _offer(environment: Environment, order: Order) -> None:
     """Hand the order to the node once nothing else is with it. A node that never enrolled runs nothing to take down."""
     with transaction.atomic():
-        row = (
-            Environment.objects.select_for_update(of=("self",)).select_related("project", "node").get(pk=environment.pk)
-        )
+        row = Environment.objects.locked(environment.pk)
         if row.releases.filter(status__in=RELEASE_WITH_NODE).exists():
             return
         if row.node is None or not placements.is_enrolled(row.node):

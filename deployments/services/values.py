@@ -81,7 +81,7 @@ def set_value(
     text, warnings = _checked(kind, name, value)
     with transaction.atomic():
         # The environment row serialises writers, and its lock makes the version counter safe.
-        Environment.objects.select_for_update().get(pk=environment.pk)
+        Environment.objects.locked(environment.pk)
         row = NamedValue.objects.filter(environment=environment, name=name).first()
         if row and row.kind != kind:
             raise InvalidValue(

@@ -25,7 +25,7 @@ _KEPT = frozenset({VolumeState.DELETED})
 def ensure(environment_id: UUID, declared: Mapping[str, int | None]) -> list[Volume]:
     """A row for each declared name (GB or None for the default); the provider is not asked here."""
     with transaction.atomic():
-        environment = Environment.objects.select_for_update().get(pk=environment_id)
+        environment = Environment.objects.locked(environment_id)
         rows = {row.name: row for row in environment.volumes.exclude(state__in=_KEPT)}
         for name, size_gb in declared.items():
             if name not in rows:
