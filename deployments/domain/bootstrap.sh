@@ -3,8 +3,8 @@
 # sam-boot.service runs it until it has succeeded once. Every phase may be run again after any interruption.
 set -eu
 umask 077
-HERE=/var/lib/sam-boot
-STATE=/var/lib/sam
+HERE=${SAM_BOOT_DIR:-/var/lib/sam-boot}
+STATE=${SAM_STATE_DIR:-/var/lib/sam}
 AGENT=/opt/sam-agent
 LOG=$HERE/log
 PHASES="network packages agent metadata units enrol"
