@@ -7,11 +7,10 @@ run against the real cloud; what could only be guessed is marked "unverified".
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 from hcloud.actions import BoundAction
@@ -19,14 +18,12 @@ from hcloud.firewalls import Firewall
 from hcloud.images import Image
 from hcloud.locations import Location as CloudLocation
 from hcloud.placement_groups import PlacementGroup
-from hcloud.server_types import BoundServerType, ServerType
-from hcloud.servers import BoundServer
+from hcloud.server_types import ServerType
 from hcloud.servers import Server as CloudServer
 from hcloud.ssh_keys import SSHKey
-from hcloud.volumes import BoundVolume
 from hcloud.volumes import Volume as CloudVolume
-from nacl.signing import SigningKey
 
+from providers import hetzner_values as values
 from providers import idempotent, options, rules
 from providers.errors import (
     AuthFailed,
@@ -42,7 +39,6 @@ from providers.errors import (
 from providers.hetzner_fence import Fence, failed_action
 from providers.operations import operation, state_of
 from providers.ports import (
-    MANAGED_BY,
     Capabilities,
     Catalogue,
     Finding,
@@ -53,7 +49,6 @@ from providers.ports import (
     Server,
     ServerSpec,
     ServerState,
-    Size,
     Verdict,
     Volume,
     VolumeConstraints,
@@ -74,16 +69,6 @@ VOLUMES = VolumeConstraints(min_gb=10, max_gb=10_240, max_attached_per_server=16
 _DEADLINE_SECONDS = {"server": 600.0, "volume": 300.0}
 """After which an operation is called overdue. Our own figures: the vendor promises none."""
 
-_STATES: Mapping[str, ServerState] = {
-    "running": ServerState.RUNNING,
-    "initializing": ServerState.CREATING,
-    "starting": ServerState.STARTING,
-    "stopping": ServerState.STOPPING,
-    "off": ServerState.STOPPED,
-    "deleting": ServerState.DELETING,
-    "rebuilding": ServerState.LOCKED,
-    "migrating": ServerState.LOCKED,
-}
 _ON_ITS_WAY = (ServerState.CREATING, ServerState.STARTING, ServerState.UNKNOWN)
 _LISTING_ATTEMPTS = 3
 
@@ -126,14 +111,14 @@ class HetznerProvider:
     def create_server(self, spec: ServerSpec) -> Outcome[Server]:
         rules.check_server(spec, self.capabilities)
         return idempotent.create_once(
-            found=self._servers(_selector(spec.key)),
-            differences=lambda server: _server_differences(server, spec),
+            found=self._servers(values.selector(spec.key)),
+            differences=lambda server: rules.server_differences(server, spec),
             create=lambda: self._order_server(spec),
             resume=self._resume_server,
         )
 
     def _order_server(self, spec: ServerSpec) -> Outcome[Server]:
-        ssh_keys = [SSHKey(id=_number(key_id)) for key_id in spec.ssh_key_ids] or [
+        ssh_keys = [SSHKey(id=values.number(key_id)) for key_id in spec.ssh_key_ids] or [
             self._throwaway_key(spec.key.installation)
         ]
         try:
@@ -146,13 +131,13 @@ class HetznerProvider:
                     labels=spec.key.labels(),
                     user_data=spec.user_data,
                     ssh_keys=ssh_keys,
-                    firewalls=[Firewall(id=_number(firewall_id)) for firewall_id in spec.firewall_ids] or None,
-                    placement_group=PlacementGroup(id=_number(spec.placement_group_id))
+                    firewalls=[Firewall(id=values.number(firewall_id)) for firewall_id in spec.firewall_ids] or None,
+                    placement_group=PlacementGroup(id=values.number(spec.placement_group_id))
                     if spec.placement_group_id
                     else None,
                     start_after_create=True,
                 )
-                server = _server(answer.server)
+                server = values.server(answer.server)
                 # A start that fails afterwards leaves a server that is off and billed (autoscaler, pull request 6364).
                 actions = [answer.action, *answer.next_actions]
         except NameTaken as taken:
@@ -163,12 +148,12 @@ class HetznerProvider:
         """Names are unique in a project: who has ours is ours, by a lost answer or another worker, or is foreign."""
         with self._fence.translated(write=False):
             bound = self._client.servers.get_by_name(spec.key.cloud_name())
-            server = _server(bound) if bound is not None else None
+            server = values.server(bound) if bound is not None else None
         if server is None or bound is None or not spec.key.is_on(bound.data_model.labels or {}):
             raise taken
         return idempotent.create_once(
             found=[server],
-            differences=lambda server: _server_differences(server, spec),
+            differences=lambda server: rules.server_differences(server, spec),
             create=lambda: Outcome(server),
             resume=self._resume_server,
         )
@@ -192,7 +177,7 @@ class HetznerProvider:
         try:
             with self._fence.translated(write=True):
                 made = self._client.ssh_keys.create(
-                    name=key.cloud_name(), public_key=_public_key_nobody_holds(), labels=key.labels()
+                    name=key.cloud_name(), public_key=values.public_key_nobody_holds(), labels=key.labels()
                 )
                 return SSHKey(name=made.data_model.name)
         except (NameTaken, OutcomeUnknown) as error:
@@ -200,20 +185,20 @@ class HetznerProvider:
 
     def get_server(self, server_id: str) -> Server:
         with self._fence.translated(write=False):
-            return _server(self._client.servers.get_by_id(_number(server_id)))
+            return values.server(self._client.servers.get_by_id(values.number(server_id)))
 
     def list_servers(self, *, installation: str, environment_id: str | None = None) -> list[Server]:
-        return self._servers(_selector_of(installation, environment_id))
+        return self._servers(values.selector_of(installation, environment_id))
 
     def _servers(self, selector: str) -> list[Server]:
         with self._fence.translated(write=False):
-            return [_server(bound) for bound in _complete(self._client.servers.get_list, selector)]
+            return [values.server(bound) for bound in _complete(self._client.servers.get_list, selector)]
 
     def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
         """Hetzner's servers own no volumes; what is attached is detached by the deletion itself (Servers, delete)."""
         try:
             with self._fence.translated(write=True):
-                action = self._client.servers.delete(CloudServer(id=_number(server_id)))
+                action = self._client.servers.delete(CloudServer(id=values.number(server_id)))
         except NotFound:
             return None
         return self._await([action], "server", server_id, "gone", f"deleting server {server_id}")
@@ -223,8 +208,8 @@ class HetznerProvider:
     def create_volume(self, spec: VolumeSpec) -> Outcome[Volume]:
         rules.check_volume(spec, self.capabilities)
         return idempotent.create_once(
-            found=self._volumes(_selector(spec.key)),
-            differences=lambda volume: _volume_differences(volume, spec),
+            found=self._volumes(values.selector(spec.key)),
+            differences=lambda volume: rules.volume_differences(volume, spec),
             create=lambda: self._order_volume(spec),
             resume=self._resume_volume,
         )
@@ -239,7 +224,7 @@ class HetznerProvider:
                     labels=spec.key.labels(),  # type: ignore[arg-type]  # a dict; annotated as str in hcloud 2.27
                     location=CloudLocation(name=spec.location),
                 )
-                volume = _volume(answer.volume)
+                volume = values.volume(answer.volume)
                 actions = [answer.action, *answer.next_actions]
         except NameTaken as taken:
             return self._adopt_volume(spec, taken)
@@ -248,12 +233,12 @@ class HetznerProvider:
     def _adopt_volume(self, spec: VolumeSpec, taken: NameTaken) -> Outcome[Volume]:
         with self._fence.translated(write=False):
             bound = self._client.volumes.get_by_name(spec.key.cloud_name())
-            volume = _volume(bound) if bound is not None else None
+            volume = values.volume(bound) if bound is not None else None
         if volume is None or bound is None or not spec.key.is_on(bound.data_model.labels or {}):
             raise taken
         return idempotent.create_once(
             found=[volume],
-            differences=lambda volume: _volume_differences(volume, spec),
+            differences=lambda volume: rules.volume_differences(volume, spec),
             create=lambda: Outcome(volume),
             resume=self._resume_volume,
         )
@@ -265,14 +250,14 @@ class HetznerProvider:
 
     def get_volume(self, volume_id: str) -> Volume:
         with self._fence.translated(write=False):
-            return _volume(self._client.volumes.get_by_id(_number(volume_id)))
+            return values.volume(self._client.volumes.get_by_id(values.number(volume_id)))
 
     def list_volumes(self, *, installation: str, environment_id: str | None = None) -> list[Volume]:
-        return self._volumes(_selector_of(installation, environment_id))
+        return self._volumes(values.selector_of(installation, environment_id))
 
     def _volumes(self, selector: str) -> list[Volume]:
         with self._fence.translated(write=False):
-            return [_volume(bound) for bound in _complete(self._client.volumes.get_list, selector)]
+            return [values.volume(bound) for bound in _complete(self._client.volumes.get_list, selector)]
 
     def attach_volume(self, volume_id: str, server_id: str) -> Outcome[Volume]:
         volume = self.get_volume(volume_id)
@@ -284,9 +269,14 @@ class HetznerProvider:
         if not actions:
             with self._fence.translated(write=True, attaching=True):
                 actions = [
-                    self._client.volumes.attach(CloudVolume(id=_number(volume_id)), CloudServer(id=_number(server_id)))
+                    self._client.volumes.attach(
+                        CloudVolume(id=values.number(volume_id)), CloudServer(id=values.number(server_id))
+                    )
                 ]
-        return Outcome(_attaching(volume, server_id), self._await(actions, "volume", volume_id, want, what))
+        return Outcome(
+            replace(volume, state=VolumeState.ATTACHING, server_id=server_id),
+            self._await(actions, "volume", volume_id, want, what),
+        )
 
     def detach_volume(self, volume_id: str) -> Outcome[Volume]:
         volume = self.get_volume(volume_id)
@@ -295,7 +285,7 @@ class HetznerProvider:
             return Outcome(volume)
         if not actions:
             with self._fence.translated(write=True):
-                actions = [self._client.volumes.detach(CloudVolume(id=_number(volume_id)))]
+                actions = [self._client.volumes.detach(CloudVolume(id=values.number(volume_id)))]
         elif any(action.data_model.command != "detach_volume" for action in actions):
             raise Busy(f"Volume {volume_id} is in the middle of {actions[0].data_model.command}", resource_id=volume_id)
         return Outcome(volume, self._await(actions, "volume", volume_id, "off", f"detaching volume {volume_id}"))
@@ -306,7 +296,7 @@ class HetznerProvider:
         if not rules.needs_growth(volume, size_gb, self.capabilities):
             return Outcome(volume)
         with self._fence.translated(write=True, location=volume.location):
-            action = self._client.volumes.resize(CloudVolume(id=_number(volume_id)), size_gb)
+            action = self._client.volumes.resize(CloudVolume(id=values.number(volume_id)), size_gb)
         what = f"growing volume {volume_id} to {size_gb} GB"
         return Outcome(volume, self._await([action], "volume", volume_id, f"size {size_gb}", what))
 
@@ -316,7 +306,7 @@ class HetznerProvider:
             if volume.server_id is not None:
                 raise PreconditionFailed(f"Volume {volume_id} is attached", in_use_by=volume.server_id)
             with self._fence.translated(write=True):
-                self._client.volumes.delete(CloudVolume(id=_number(volume_id)))
+                self._client.volumes.delete(CloudVolume(id=values.number(volume_id)))
         except NotFound:
             pass
         return None
@@ -366,7 +356,7 @@ class HetznerProvider:
                 server = self.get_server(state["id"])
                 stalled = want == "running" and server.state not in _ON_ITS_WAY
                 return want == server.state, server.raw_state, stalled
-            return _volume_reached(self.get_volume(state["id"]), want)
+            return values.volume_reached(self.get_volume(state["id"]), want)
         except NotFound:
             # What was just made may be listed late; after the settle window it has vanished.
             late = self._clock() < state["began"] + idempotent.SETTLE_WINDOW_SECONDS
@@ -391,9 +381,13 @@ class HetznerProvider:
         """What is under way at the resource; a list over all resources was removed (changelog 2025-01-30)."""
         with self._fence.translated(write=False):
             if resource == "server":
-                result = self._client.servers.get_actions_list(CloudServer(id=_number(resource_id)), status=["running"])
+                result = self._client.servers.get_actions_list(
+                    CloudServer(id=values.number(resource_id)), status=["running"]
+                )
             else:
-                result = self._client.volumes.get_actions_list(CloudVolume(id=_number(resource_id)), status=["running"])
+                result = self._client.volumes.get_actions_list(
+                    CloudVolume(id=values.number(resource_id)), status=["running"]
+                )
             return list(result.actions)
 
     # Account
@@ -404,7 +398,7 @@ class HetznerProvider:
                 Location(place.data_model.name or "", place.data_model.description or "")
                 for place in self._client.locations.get_all()
             )
-            sizes = tuple(size for bound in self._client.server_types.get_all() for size in _sizes(bound))
+            sizes = tuple(size for bound in self._client.server_types.get_all() for size in values.sizes(bound))
         return Catalogue(locations, sizes, as_of=datetime.fromtimestamp(self._clock(), UTC))
 
     def check(self) -> tuple[Finding, ...]:
@@ -426,16 +420,6 @@ class HetznerProvider:
         )  # fmt: skip
 
 
-def _selector(key: ResourceKey) -> str:
-    return ",".join(f"{name}={value}" for name, value in key.labels().items())
-
-
-def _selector_of(installation: str, environment_id: str | None) -> str:
-    labels = ResourceKey(installation, environment_id or "", "").labels()
-    asked = ["managed-by", "installation"] + (["environment"] if environment_id is not None else [])
-    return ",".join(f"{name}={labels[name]}" for name in asked)
-
-
 def _complete(get_list: Callable[..., Any], selector: str) -> list[Any]:
     """Every page of a list. Pages are counted by offset: a record deleted in between moves another one out of sight, so
     a list whose total changed is read anew."""
@@ -452,129 +436,3 @@ def _complete(get_list: Callable[..., Any], selector: str) -> list[Any]:
         if len(totals) == 1:
             return list(found.values())
     raise Unavailable("The list kept changing while it was read")
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise NotFound(f"{text!r} is no id of this provider", resource_id=text) from error
-
-
-def _server(bound: BoundServer) -> Server:
-    """From the answer alone: an attribute of the bound object that is empty would send one more request."""
-    model = bound.data_model
-    net = model.public_net
-    return Server(
-        id=str(model.id),
-        key=ResourceKey.from_labels(model.labels or {}),
-        name=model.name or "",
-        location=_name_of(model.location),
-        size=_name_of(model.server_type),
-        state=_STATES.get(model.status or "", ServerState.UNKNOWN),
-        ipv4=net.ipv4.ip if net and net.ipv4 else None,
-        ipv6=net.ipv6.ip if net and net.ipv6 else None,
-        attached_volume_ids=tuple(str(volume.id) for volume in model.volumes or ()),
-        created_at=model.created,
-        raw_state=model.status or "",
-    )
-
-
-def _volume(bound: BoundVolume) -> Volume:
-    """Attached is told by `server` alone; `status` knows creating and available only. While an attachment is under way
-    `server` is null (unverified), so callers go by the operation that they hold."""
-    model = bound.data_model
-    attached = model.server is not None
-    if model.status == "creating":
-        state = VolumeState.CREATING
-    elif model.status == "available":
-        state = VolumeState.ATTACHED if attached else VolumeState.AVAILABLE
-    else:
-        state = VolumeState.UNKNOWN
-    return Volume(
-        id=str(model.id),
-        key=ResourceKey.from_labels(model.labels or {}),
-        name=model.name or "",
-        location=_name_of(model.location),
-        size_gb=int(model.size or 0),
-        state=state,
-        server_id=str(model.server.id) if model.server is not None else None,
-        device_path=model.linux_device,
-        device_serial=_serial(model.linux_device),
-        formatted=model.format is not None,
-        created_at=model.created if isinstance(model.created, datetime) else None,
-        raw_state=model.status or "",
-    )
-
-
-def _serial(device: str | None) -> str | None:
-    """udev makes the link's name of "scsi-" and ID_SERIAL. Unverified on a real machine of this cloud."""
-    return device.rpartition("/scsi-")[2] if device and "/scsi-" in device else None
-
-
-def _name_of(bound: Any) -> str:
-    return (bound.data_model.name or "") if bound is not None else ""
-
-
-def _attaching(volume: Volume, server_id: str) -> Volume:
-    return Volume(
-        id=volume.id, key=volume.key, name=volume.name, location=volume.location, size_gb=volume.size_gb,
-        state=VolumeState.ATTACHING, server_id=server_id, device_path=volume.device_path,
-        device_serial=volume.device_serial, formatted=volume.formatted, created_at=volume.created_at,
-        raw_state=volume.raw_state,
-    )  # fmt: skip
-
-
-def _volume_reached(volume: Volume, want: str) -> tuple[bool, str, bool]:
-    where = f"on server {volume.server_id}" if volume.server_id else "detached"
-    last = f"{volume.raw_state}, {volume.size_gb} GB, {where}"
-    kind, _, argument = want.partition(" ")
-    if kind == "on":
-        return volume.server_id == argument, last, volume.server_id not in (None, argument)
-    if kind == "off":
-        return volume.server_id is None, last, False
-    if kind == "size":
-        return volume.size_gb >= int(argument), last, False
-    return volume.state is not VolumeState.CREATING, last, False
-
-
-def _server_differences(server: Server, spec: ServerSpec) -> str:
-    """Size and location. The image is no difference: an account's default may change while its servers live."""
-    found, wanted = (server.size, server.location), (spec.size, spec.location)
-    return "" if found == wanted else f"it is {' in '.join(found)}, asked for is {' in '.join(wanted)}"
-
-
-def _volume_differences(volume: Volume, spec: VolumeSpec) -> str:
-    if volume.location == spec.location:
-        return ""
-    return f"it is in {volume.location}, asked for is {spec.location}"
-
-
-def _sizes(bound: BoundServerType) -> list[Size]:
-    """One entry per place and price, since the same size costs differently elsewhere; deprecated ones are left out."""
-    model = bound.data_model
-    orderable = {
-        place.location.data_model.name
-        for place in model.locations or ()
-        if place.deprecation is None and place.available is not False
-    }
-    return [
-        Size(
-            name=model.name or "",
-            cores=model.cores or 0,
-            memory_mb=int((model.memory or 0) * 1000),
-            disk_gb=model.disk or 0,
-            architecture="aarch64" if model.architecture == "arm" else "x86_64",
-            locations=(price["location"],),
-            monthly_price=Decimal(price["price_monthly"]["net"]),
-        )
-        for price in model.prices or ()
-        if price["location"] in orderable
-    ]
-
-
-def _public_key_nobody_holds() -> str:
-    """An Ed25519 public key in OpenSSH's form (RFC 4253 section 6.6); its private half is dropped here."""
-    kind, public = b"ssh-ed25519", SigningKey.generate().verify_key.encode()
-    blob = b"".join(len(part).to_bytes(4, "big") + part for part in (kind, public))
-    return f"ssh-ed25519 {base64.b64encode(blob).decode()} {MANAGED_BY}"

@@ -75,6 +75,20 @@ def needs_growth(volume: Volume, size_gb: int, capabilities: Capabilities) -> bo
     return True
 
 
+def server_differences(server: Server, spec: ServerSpec) -> str:
+    """What of an existing server does not match; empty if nothing. The image is no difference: an account's default may
+    change while its servers live."""
+    found, wanted = (server.size, server.location), (spec.size, spec.location)
+    return "" if found == wanted else f"it is {' in '.join(found)}, asked for is {' in '.join(wanted)}"
+
+
+def volume_differences(volume: Volume, spec: VolumeSpec) -> str:
+    """What of an existing volume does not match; empty if nothing. Another size is none: volumes grow."""
+    if volume.location == spec.location:
+        return ""
+    return f"it is in {volume.location}, asked for is {spec.location}"
+
+
 def _size_problem(size_gb: int, constraints: VolumeConstraints) -> str:
     if size_gb < constraints.min_gb:
         return f"{size_gb} is less than the minimum of {constraints.min_gb}"

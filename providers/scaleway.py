@@ -17,10 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from functools import partial
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 from scaleway.block.v1 import CreateVolumeRequestFromEmpty
 from scaleway.instance.v1 import (
@@ -33,6 +30,7 @@ from scaleway.instance.v1 import (
 from scaleway.marketplace.v2 import LocalImageType
 
 from providers import idempotent, options, rules
+from providers import scaleway_values as values
 from providers.errors import (
     AuthFailed,
     Busy,
@@ -44,7 +42,6 @@ from providers.errors import (
     OutcomeUnknown,
     PreconditionFailed,
     ProviderError,
-    Unavailable,
 )
 from providers.operations import operation, state_of
 from providers.ports import (
@@ -67,6 +64,7 @@ from providers.ports import (
     VolumeState,
 )
 from providers.scaleway_fence import Fence, readable
+from providers.scaleway_zones import Zones, complete
 
 API_URL = "https://api.scaleway.com"
 CONSOLE = "https://console.scaleway.com/"
@@ -93,22 +91,6 @@ _STAYS_STOPPED_SECONDS = 120.0
 """A server that is still stopped this long after its power-on was accepted will not start. Unverified what the API
 shows when capacity ends in between; `state_detail` is repeated."""
 
-_STATES: Mapping[str, ServerState] = {
-    "running": ServerState.RUNNING,
-    "stopped": ServerState.STOPPED,
-    "stopped in place": ServerState.STOPPED,
-    "stopped_in_place": ServerState.STOPPED,
-    "starting": ServerState.STARTING,
-    "stopping": ServerState.STOPPING,
-    "locked": ServerState.LOCKED,
-}
-_LISTING_ATTEMPTS = 3
-_ZONE_OF: dict[tuple[str, str], str] = {}
-"""Where a resource was last seen, by project and id: ids do not tell their zone. A cache for this worker only."""
-_ZONE_OF_MAX = 10_000
-
-R = TypeVar("R")
-
 
 class ScalewayProvider:
     """One project at Scaleway, in the zones of its option. A location is a zone."""
@@ -124,8 +106,9 @@ class ScalewayProvider:
         self._options = options.read(
             account_options, api_url=API_URL, image=IMAGE, poll_seconds=POLL_SECONDS, more=("zones", "root_gb")
         )
-        self._zones = _zones(str(account_options.get("zones") or ""))
-        self._root_gb = _root_gb(account_options.get("root_gb", ROOT_GB))
+        zones = values.zones(str(account_options.get("zones") or "")) or ZONES
+        self._zones = Zones(project_id, zones)
+        self._root_gb = values.root_gb(account_options.get("root_gb", ROOT_GB), VOLUMES.min_gb)
         self._project_id = project_id
         self._clock = clock
         self._fence = Fence(
@@ -136,7 +119,7 @@ class ScalewayProvider:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            locations=tuple(Location(zone) for zone in self._zones),
+            locations=tuple(Location(zone) for zone in self._zones.names),
             sizes=(),
             volumes=VOLUMES,
             user_data_max_bytes=USER_DATA_MAX_BYTES,
@@ -151,7 +134,7 @@ class ScalewayProvider:
         rules.check_server(spec, self.capabilities)
         return idempotent.create_once(
             found=self._servers_of(spec.key),
-            differences=lambda server: _server_differences(server, spec),
+            differences=lambda server: rules.server_differences(server, spec),
             create=lambda: self._order_server(spec),
             resume=lambda server: self._resume_server(server, spec),
         )
@@ -172,11 +155,11 @@ class ScalewayProvider:
                 dynamic_ip_required=True,
                 boot_type=BootType.LOCAL,
                 project=self._project_id,
-                tags=_tags(spec.key),
+                tags=values.tags(spec.key),
                 security_group=spec.firewall_ids[0] if spec.firewall_ids else None,
                 placement_group=spec.placement_group_id,
             )
-            made = self._server(answer.server, spec.location)
+            made = self._seen_server(answer.server, spec.location)
         with self._interrupted(made.id):
             eldest = idempotent.oldest_first([made, *self._servers_of(spec.key)])[0]
             if eldest.id != made.id:
@@ -231,7 +214,7 @@ class ScalewayProvider:
 
     def _image(self, spec: ServerSpec) -> str:
         wanted = spec.image or self._options.image
-        if _is_uuid(wanted):
+        if values.is_uuid(wanted):
             return wanted
         with readable(write=False):
             answer = self._fence.images.list_local_images(
@@ -247,16 +230,16 @@ class ScalewayProvider:
 
     def get_server(self, server_id: str) -> Server:
         with readable(write=False):
-            return self._in_its_zone(server_id, self._get_server)
+            return self._zones.find(server_id, self._get_server)
 
     def _get_server(self, server_id: str, zone: str) -> Server:
-        return self._server(self._fence.instances.get_server(server_id=server_id, zone=zone).server, zone)
+        return self._seen_server(self._fence.instances.get_server(server_id=server_id, zone=zone).server, zone)
 
     def list_servers(self, *, installation: str, environment_id: str | None = None) -> list[Server]:
-        return self._servers(_tags_of(installation, environment_id))
+        return self._servers(values.tags_of(installation, environment_id))
 
     def _servers_of(self, key: ResourceKey) -> list[Server]:
-        return self._servers(_tags(key))
+        return self._servers(values.tags(key))
 
     def _servers(self, tags: list[str]) -> list[Server]:
         """In all zones: a server of the key elsewhere would otherwise not be seen, and be made once more."""
@@ -267,7 +250,9 @@ class ScalewayProvider:
             )
             return answer.servers, int(answer.total_count)
 
-        return [self._server(row, zone) for zone, row in self._everywhere(page_of) if set(tags) <= set(row.tags)]
+        return [
+            self._seen_server(row, zone) for zone, row in self._zones.everywhere(page_of) if set(tags) <= set(row.tags)
+        ]
 
     def delete_server(self, server_id: str, *, owned_volume_ids: tuple[str, ...] = ()) -> Operation | None:
         try:
@@ -275,7 +260,7 @@ class ScalewayProvider:
         except NotFound:
             if not owned_volume_ids:
                 return None
-            zone = self._zone_of_any(owned_volume_ids)
+            zone = self._zones.of_any(owned_volume_ids, self._get_volume)
             return self._continue_deletion(self._deletion(server_id, zone, [], owned_volume_ids))
         volumes = tuple(dict.fromkeys([*server.owned_volume_ids, *owned_volume_ids]))
         state = self._deletion(server_id, server.location, [server_id], volumes)
@@ -287,21 +272,21 @@ class ScalewayProvider:
         rules.check_volume(spec, self.capabilities)
         return idempotent.create_once(
             found=self._volumes_of(spec.key),
-            differences=lambda volume: _volume_differences(volume, spec),
+            differences=lambda volume: rules.volume_differences(volume, spec),
             create=lambda: self._order_volume(spec),
             resume=self._resume_volume,
         )
 
     def _order_volume(self, spec: VolumeSpec) -> Outcome[Volume]:
         with readable(write=True), _named(location=spec.location):
-            made = self._volume(
+            made = self._seen_volume(
                 self._fence.blocks.create_volume(
                     zone=spec.location,
                     name=spec.key.cloud_name(),
                     perf_iops=PERF_IOPS,
                     project_id=self._project_id,
                     from_empty=CreateVolumeRequestFromEmpty(size=spec.size_gb * GB),
-                    tags=_tags(spec.key),
+                    tags=values.tags(spec.key),
                 ),
                 spec.location,
             )
@@ -320,19 +305,19 @@ class ScalewayProvider:
 
     def get_volume(self, volume_id: str) -> Volume:
         with readable(write=False):
-            volume = self._in_its_zone(volume_id, self._get_volume)
+            volume = self._zones.find(volume_id, self._get_volume)
         if volume.raw_state == "deleted":
             raise NotFound(f"Volume {volume_id} is deleted", resource_id=volume_id)
         return volume
 
     def _get_volume(self, volume_id: str, zone: str) -> Volume:
-        return self._volume(self._fence.blocks.get_volume(volume_id=volume_id, zone=zone), zone)
+        return self._seen_volume(self._fence.blocks.get_volume(volume_id=volume_id, zone=zone), zone)
 
     def list_volumes(self, *, installation: str, environment_id: str | None = None) -> list[Volume]:
-        return self._volumes(_tags_of(installation, environment_id))
+        return self._volumes(values.tags_of(installation, environment_id))
 
     def _volumes_of(self, key: ResourceKey) -> list[Volume]:
-        return self._volumes(_tags(key))
+        return self._volumes(values.tags(key))
 
     def _volumes(self, tags: list[str]) -> list[Volume]:
         def page_of(zone: str, page: int) -> tuple[Sequence[Any], int]:
@@ -342,7 +327,9 @@ class ScalewayProvider:
             )
             return answer.volumes, int(answer.total_count)
 
-        listed = [self._volume(row, zone) for zone, row in self._everywhere(page_of) if set(tags) <= set(row.tags)]
+        listed = [
+            self._seen_volume(row, zone) for zone, row in self._zones.everywhere(page_of) if set(tags) <= set(row.tags)
+        ]
         return [volume for volume in listed if volume.state is not VolumeState.DELETING]
 
     def attach_volume(self, volume_id: str, server_id: str) -> Outcome[Volume]:
@@ -453,7 +440,7 @@ class ScalewayProvider:
             raise OperationFailed(f"Volume {volume.id} is in the state error", resource_id=volume.id)
         if kind == "on" and volume.server_id not in (None, argument):
             raise PreconditionFailed(f"Volume {volume.id} went to another server", in_use_by=volume.server_id)
-        return _is_what_is_wanted(volume, kind, argument), volume.raw_state
+        return values.is_what_is_wanted(volume, kind, argument), volume.raw_state
 
     def _deletion(self, name: str, zone: str, servers: list[str], volumes: tuple[str, ...]) -> dict[str, Any]:
         """The state of a deletion: the server first, then what it leaves behind and what would be billed for ever."""
@@ -516,85 +503,19 @@ class ScalewayProvider:
     def _again(self, state: dict[str, Any]) -> Operation:
         return operation(state, poll_seconds=self._options.poll_seconds, now=self._clock())
 
-    # Zones
+    def _seen_server(self, row: Any, zone: str) -> Server:
+        self._zones.saw(row.id, zone)
+        return values.server(row, zone)
 
-    def _in_its_zone(self, resource_id: str, get: Callable[[str, str], R]) -> R:
-        if not _is_uuid(resource_id):
-            raise NotFound(f"{resource_id!r} is no id of this provider", resource_id=resource_id)
-        known = _ZONE_OF.get((self._project_id, resource_id))
-        for zone in (known,) if known else self._zones:
-            try:
-                return get(resource_id, zone)
-            except NotFound as error:
-                missing = error
-        raise missing
-
-    def _zone_of_any(self, volume_ids: Sequence[str]) -> str:
-        for volume_id in volume_ids:
-            with contextlib.suppress(NotFound):
-                return self.get_volume(volume_id).location
-        return self._zones[0]
-
-    def _everywhere(self, page_of: Callable[[str, int], tuple[Sequence[Any], int]]) -> Iterator[tuple[str, Any]]:
-        for zone in self._zones:
-            try:
-                with readable(write=False):
-                    rows = _complete(partial(page_of, zone))
-            except NotFound:
-                # A zone that this API does not have has nothing in it.
-                continue
-            yield from ((zone, row) for row in rows)
-
-    def _remember(self, resource_id: str, zone: str) -> None:
-        if len(_ZONE_OF) >= _ZONE_OF_MAX:
-            _ZONE_OF.clear()
-        _ZONE_OF[self._project_id, resource_id] = zone
-
-    # Translation
-
-    def _server(self, row: Any, zone: str) -> Server:
-        self._remember(row.id, zone)
-        volumes = row.volumes or {}
-        addresses = [ip.address for ip in row.public_ips or []] or ([row.public_ip.address] if row.public_ip else [])
-        detail = f" ({row.state_detail})" if row.state_detail else ""
-        return Server(
-            id=row.id,
-            key=ResourceKey.from_labels(_labels(row.tags)),
-            name=row.name or "",
-            location=zone,
-            size=row.commercial_type or "",
-            state=_STATES.get(str(row.state), ServerState.UNKNOWN),
-            ipv4=next((address for address in addresses if ":" not in address), None),
-            ipv6=next((address for address in addresses if ":" in address), None),
-            attached_volume_ids=tuple(volume.id for slot, volume in volumes.items() if slot != "0"),
-            owned_volume_ids=(volumes["0"].id,) if "0" in volumes else (),
-            created_at=row.creation_date,
-            raw_state=f"{row.state}{detail}",
-        )
-
-    def _volume(self, row: Any, zone: str) -> Volume:
-        """The Block API tells the truth about attachments; the Instance API forgets a volume before it is free."""
-        self._remember(row.id, zone)
-        state, server_id = _attachment(str(row.status), row.references or [])
-        return Volume(
-            id=row.id,
-            key=ResourceKey.from_labels(_labels(row.tags)),
-            name=row.name or "",
-            location=zone,
-            size_gb=row.size // GB,
-            state=state,
-            server_id=server_id,
-            device_path=f"/dev/disk/by-id/scsi-0SCW_sbs_volume-{row.id}",
-            device_serial=f"0SCW_sbs_volume-{row.id}",
-            created_at=row.created_at,
-            raw_state=str(row.status),
-        )
+    def _seen_volume(self, row: Any, zone: str) -> Volume:
+        self._zones.saw(row.id, zone)
+        return values.volume(row, zone)
 
     # Account
 
     def catalogue(self) -> Catalogue:
-        locations = tuple(Location(zone) for zone in self._zones)
-        sizes = tuple(size for zone in self._zones for size in self._sizes(zone))
+        locations = tuple(Location(zone) for zone in self._zones.names)
+        sizes = tuple(size for zone in self._zones.names for size in self._sizes(zone))
         return Catalogue(locations, sizes, as_of=datetime.fromtimestamp(self._clock(), UTC))
 
     def _sizes(self, zone: str) -> list[Size]:
@@ -606,12 +527,12 @@ class ScalewayProvider:
 
         try:
             with readable(write=False):
-                return [_size(name, row, zone) for name, row in _complete(page_of) if not row.end_of_service]
+                return [values.size(name, row, zone) for name, row in complete(page_of) if not row.end_of_service]
         except NotFound:
             return []
 
     def check(self) -> tuple[Finding, ...]:
-        zone = self._zones[0]
+        zone = self._zones.names[0]
         try:
             sizes = self._sizes(zone)
             with readable(write=False):
@@ -627,7 +548,7 @@ class ScalewayProvider:
             Finding("credentials", Verdict.OK, "the key is accepted and may list Instances and volumes"),
             Finding("rights", Verdict.UNKNOWN, "the API does not say whether the key may write",
                     f"Look at the key's policies in IAM: {CONSOLE}iam"),
-            Finding("locations", Verdict.OK, ", ".join(self._zones)),
+            Finding("locations", Verdict.OK, ", ".join(self._zones.names)),
             Finding("sizes", Verdict.OK, f"{len(sizes)} sizes can be ordered in {zone}"),
             self._quotas(),
         )  # fmt: skip
@@ -638,105 +559,15 @@ class ScalewayProvider:
             with readable(write=False):
                 project = self._fence.projects.get_project(project_id=self._project_id)
                 quotas = self._fence.iam.list_quota(organization_id=project.organization_id, page_size=100).quota
-                told = [f"{q.name} {'unlimited' if q.unlimited else q.limit}" for q in quotas if _concerns_us(q.name)]
+                told = [
+                    f"{q.name} {'unlimited' if q.unlimited else q.limit}" for q in quotas if values.concerns_us(q.name)
+                ]
                 return Finding("quotas", Verdict.OK, ", ".join(told) or "none that concern servers or volumes")
         except ProviderError as error:
             return Finding(
                 "quotas", Verdict.UNKNOWN, f"the key may not see them: {error.message}",
                 f"Look at the organization's Quotas: {CONSOLE}organization/quotas",
             )  # fmt: skip
-
-
-def _root_gb(given: Any) -> int:
-    try:
-        size_gb = int(given)
-    except (TypeError, ValueError):
-        size_gb = 0
-    if size_gb < VOLUMES.min_gb:
-        raise InvalidRequest(
-            "The account's options are wrong", fields={"root_gb": f"a whole number of at least {VOLUMES.min_gb}"}
-        )
-    return size_gb
-
-
-def _zones(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (zone.strip() for zone in text.split(",")))) or ZONES
-
-
-def _tags(key: ResourceKey) -> list[str]:
-    return [f"{name}={value}" for name, value in key.labels().items()]
-
-
-def _tags_of(installation: str, environment_id: str | None) -> list[str]:
-    labels = ResourceKey(installation, environment_id or "", "").labels()
-    asked = ["managed-by", "installation"] + (["environment"] if environment_id is not None else [])
-    return [f"{name}={labels[name]}" for name in asked]
-
-
-def _labels(tags: Sequence[str] | None) -> dict[str, str]:
-    return {name: value for name, separator, value in (tag.partition("=") for tag in tags or ()) if separator}
-
-
-def _complete(page_of: Callable[[int], tuple[Sequence[Any], int]]) -> list[Any]:
-    """Every page of a list, in at most 200 requests (the SDK's own loop ends on a short page only, and recurses). A
-    list whose total changed while it was read is read anew: offsets move when a record goes."""
-    for _ in range(_LISTING_ATTEMPTS):
-        rows: list[Any] = []
-        totals: set[int] = set()
-        for page in range(1, 200):
-            some, total = page_of(page)
-            rows += some
-            totals.add(total)
-            if not some or len(rows) >= total:
-                break
-        if len(totals) == 1:
-            return rows
-    raise Unavailable("The list kept changing while it was read")
-
-
-def _attachment(status: str, references: Sequence[Any]) -> tuple[VolumeState, str | None]:
-    """State and server of a volume: detached is "available" without a reference, and nothing else."""
-    plain = {
-        "creating": VolumeState.CREATING,
-        "updating": VolumeState.RESIZING,
-        "resizing": VolumeState.RESIZING,
-        "deleting": VolumeState.DELETING,
-        "deleted": VolumeState.DELETING,
-        "error": VolumeState.ERROR,
-    }
-    by_reference = {
-        "attaching": VolumeState.ATTACHING,
-        "attached": VolumeState.ATTACHED,
-        "detaching": VolumeState.DETACHING,
-    }
-    server_id = references[0].product_resource_id if references else None
-    if status in plain:
-        return plain[status], server_id
-    if references:
-        return by_reference.get(str(references[0].status), VolumeState.UNKNOWN), server_id
-    return (VolumeState.AVAILABLE if status == "available" else VolumeState.UNKNOWN), None
-
-
-def _is_what_is_wanted(volume: Volume, kind: str, argument: str) -> bool:
-    if kind == "on":
-        return volume.state is VolumeState.ATTACHED and volume.server_id == argument
-    if kind == "off":
-        return volume.state is VolumeState.AVAILABLE and volume.server_id is None
-    if kind == "size":
-        return volume.state is not VolumeState.RESIZING and volume.size_gb >= int(argument)
-    return kind == "made" and volume.state is not VolumeState.CREATING
-
-
-def _server_differences(server: Server, spec: ServerSpec) -> str:
-    """Size and zone. The image is no difference: an account's default may change while its servers live."""
-    found, wanted = (server.size, server.location), (spec.size, spec.location)
-    return "" if found == wanted else f"it is {' in '.join(found)}, asked for is {' in '.join(wanted)}"
-
-
-def _volume_differences(volume: Volume, spec: VolumeSpec) -> str:
-    if volume.location == spec.location:
-        return ""
-    return f"it is in {volume.location}, asked for is {spec.location}"
 
 
 @contextlib.contextmanager
@@ -764,26 +595,3 @@ def _attaching() -> Iterator[None]:
                 error.message, provider_code=error.provider_code, correlation_id=error.correlation_id
             ) from error
         raise
-
-
-def _size(name: str, row: Any, zone: str) -> Size:
-    return Size(
-        name=name,
-        cores=row.ncpus,
-        memory_mb=row.ram // 10**6,
-        disk_gb=0,
-        architecture="aarch64" if str(row.arch) == "arm64" else "x86_64",
-        locations=(zone,),
-        monthly_price=Decimal(str(row.monthly_price)) if row.monthly_price is not None else None,
-    )
-
-
-def _concerns_us(quota: str) -> bool:
-    return any(word in quota.lower() for word in ("cp_servers", "instance", "block", "volume"))
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(UUID(text)) == text.lower()
-    except ValueError:
-        return False

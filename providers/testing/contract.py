@@ -655,7 +655,7 @@ class CloudContract(ProviderContract):
         harness.inject("deleted_meanwhile", f"list_{kind}")
         listing = harness.provider.list_servers if kind == "servers" else harness.provider.list_volumes
 
-        listed = [resource.id for resource in listing(installation=INSTALLATION)]  # type: ignore[operator]
+        listed = [resource.id for resource in listing(installation=INSTALLATION)]
 
         assert len(listed) == len(set(listed)) == 119
         assert set(listed) < seeded

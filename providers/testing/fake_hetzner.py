@@ -391,7 +391,7 @@ class FakeHetzner(Stateful):
         return self._page(request, "actions", listed)
 
     def _act(self, command: str, kind: str, resource_id: int, effect: Callable[[], None]) -> dict[str, Any]:
-        shown = {
+        shown: dict[str, Any] = {
             "id": self._next_id(), "command": command, "status": "running", "progress": 0, "started": self._now(),
             "finished": None, "resources": [{"id": resource_id, "type": kind}], "error": None,
         }  # fmt: skip

@@ -377,7 +377,7 @@ class FakeScaleway(Stateful):
 
     def _new_volume(self, name: str, size: int, tags: list[str], zone: str, *, older_by_s: float = 0) -> _Kept:
         now = self._now(older_by_s)
-        shown = {
+        shown: dict[str, Any] = {
             "id": str(uuid.uuid4()), "name": name, "type": "sbs_5k", "size": size, "project_id": PROJECT_ID,
             "created_at": now, "updated_at": now, "references": [], "parent_snapshot_id": None, "status": "creating",
             "tags": tags, "specs": {"perf_iops": 5000, "class": "sbs"}, "last_detached_at": None, "zone": zone,

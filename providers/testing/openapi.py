@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
 _ROOT = "urn:description"
@@ -31,7 +31,7 @@ class Description:
             for template, operations in raw["paths"].items()
         ]
         schemas = _as_json_schema({"components": raw["components"]})
-        self._registry = Registry().with_resource(_ROOT, Resource(schemas, DRAFT202012))
+        self._registry: Registry[Any] = Registry().with_resource(_ROOT, DRAFT202012.create_resource(schemas))
 
     def faults(self, method: str, path: str, status: int, body: bytes) -> list[str]:
         """What is wrong with an answer, empty if nothing."""

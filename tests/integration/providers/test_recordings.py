@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from providers import scaleway
+from providers import scaleway_values, scaleway_zones
 from providers.ports import ServerState, VolumeState
 from providers.scaleway import ScalewayProvider
 from providers.testing import fake_scaleway
@@ -121,7 +121,7 @@ def test_every_recorded_state_is_known_to_the_adapter(harness: ScalewayHarness) 
     volumes = {str(value["status"]) for value in values if is_volume(value)}
     references = {str(value["status"]) for value in values if is_reference(value)}
 
-    assert all(scaleway._STATES.get(state) for state in servers)
+    assert all(scaleway_values.STATES.get(state) for state in servers)
     assert volumes <= {"creating", "available", "in_use", "updating", "resizing", "deleting", "deleted", "error"}
     assert references <= {"attaching", "attached", "detaching"}
 
@@ -154,7 +154,7 @@ def replayed(request: pytest.FixtureRequest) -> Iterator[tuple[ScalewayProvider,
         "secret_key": fake_scaleway.SECRET_KEY,
         "project_id": "fa1e3217-dc80-42ac-85c3-3f034b78b552",
     }
-    scaleway._ZONE_OF.clear()
+    scaleway_zones._SEEN.clear()
     provider = ScalewayProvider({"api_url": replay.url, "zones": "fr-par-1", "poll_seconds": "0.01"}, credentials)
     yield provider, replay
     replay.close()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from providers import scaleway
+from providers import scaleway, scaleway_zones
 from providers.errors import (
     Busy,
     InvalidRequest,
@@ -275,7 +275,7 @@ def test_names_that_contain_ours_and_tags_in_part_are_not_ours(harness: Scaleway
 
 def test_another_worker_finds_a_resource_in_any_zone_by_its_id(harness: ScalewayHarness) -> None:
     outcome = harness.provider.create_server(harness.server_spec(location=harness.other_location))
-    scaleway._ZONE_OF.clear()
+    scaleway_zones._SEEN.clear()
 
     assert harness.rebuilt_provider().get_server(outcome.value.id).location == harness.other_location
 
