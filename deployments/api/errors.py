@@ -27,9 +27,9 @@ from agents.errors import AgentsError
 from providers.errors import ProviderError
 from registry.errors import RegistryError
 
+from .. import catalogue
 from ..domain.problems import Problem
 from ..errors import DeploymentError
-from . import catalogue
 
 log = logging.getLogger(__name__)
 

@@ -45,6 +45,12 @@ class RollbackBody(BaseModel):
     to_sequence: int | None = Field(default=None, ge=1, lt=2**63)
 
 
+class Nothing(BaseModel):
+    """The body of a call that takes none: absent, or an empty object."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
 Body = TypeVar("Body", bound=BaseModel)
 
 

@@ -207,7 +207,7 @@ def test_the_story_of_a_release_is_readable_in_both_directions(caller: Caller, e
 def test_a_secret_is_in_no_answer(caller: Caller, environment: Environment) -> None:
     canary = b"canary-9d1f7c"
     values.set_value(environment=environment, kind="secret", name="API_KEY", value=canary, by=BY)
-    document = f"x-sam-worker: true\nservices:\n  web:\n    image: {HOST}/shop/web:1\n    environment:\n      KEY: ${{API_KEY}}\n"
+    document = COMPOSE + "    environment:\n      KEY: ${API_KEY}\n"
     responses = [caller.submit("production", document, query="?dry_run=true"), caller.submit("production", document)]
     paths = ["", "1/", "1/manifest/", "1/compose/", "1/events/"]
     responses += [caller.get(RELEASES + path) for path in paths]
@@ -294,3 +294,11 @@ def test_a_rollback_body_that_is_none_is_refused_with_its_pointer(caller: Caller
 def test_what_comes_later_is_refused_as_that(caller: Caller, method: str, path: str) -> None:
     body = assert_problem(caller(method, path), 501, "feature.later")
     assert not body["retryable"]
+
+
+@pytest.mark.parametrize("path", ["registry-credentials/", "releases/1/cancel/"])
+def test_a_call_that_takes_no_body_refuses_one_and_does_nothing(caller: Caller, path: str) -> None:
+    caller.submit("production")
+    refused = assert_problem(caller.post(f"/environments/production/{path}", {"ttl": 60}), 422, "submission.invalid")
+    assert refused["problems"][0]["pointer"] == "/ttl"
+    assert Release.objects.get().status != ReleaseStatus.CANCELLED

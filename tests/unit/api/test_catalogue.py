@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import deployments.api.agent.urls
 import deployments.api.node.urls
 import deployments.signing  # noqa: F401 - the modules that define errors are all loaded by these
 from agents.errors import AgentsError
-from deployments.api import catalogue
+from deployments import catalogue
 from deployments.errors import DeploymentError
 from providers.errors import ProviderError
 from registry.errors import RegistryError
@@ -35,3 +36,8 @@ def test_no_code_is_listed_twice_and_nothing_is_left_empty() -> None:
     entries = catalogue.entries()
     assert len({entry.code for entry in entries}) == len(entries)
     assert all(entry.title and entry.example and entry.cure for entry in entries)
+
+
+def test_the_page_of_the_docs_is_the_catalogue() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "problems.md"
+    assert page.read_text() == catalogue.as_markdown(), "write it again: manage.py problems --markdown > docs/problems.md"

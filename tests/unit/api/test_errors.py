@@ -13,7 +13,7 @@ from django.http import Http404
 from rest_framework import exceptions as rest
 
 from agents.errors import NameTaken
-from deployments.api import catalogue
+from deployments import catalogue
 from deployments.api.errors import Refusal, answer, refusal_of
 from deployments.errors import GateClosed, NodeUnavailable, NotBuiltYet, NotFound
 from registry.errors import KeyUnusable, QuotaExceeded

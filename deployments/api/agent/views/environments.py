@@ -10,8 +10,8 @@ from agents.principals import Scope
 
 from ....selectors import environments, visibility
 from ....services import push_credentials
+from .. import bodies, shapes
 from .. import documentation as docs
-from .. import shapes
 from ..cursors import Page
 from .base import AgentView
 
@@ -49,7 +49,7 @@ class RegistryCredentials(AgentView):
     @extend_schema(
         operation_id="get_registry_credentials",
         request=None,
-        responses=docs.answers({201: shapes.Credentials}, 400, 404, 409, 429, 503),
+        responses=docs.answers({201: shapes.Credentials}, 400, 404, 409, 413, 415, 422, 429, 503),
     )
     def post(self, request: Request, slug: str) -> Response:
         """Short-lived credentials to push images into the project's namespace. 10 per 300 s and project, failures
@@ -59,6 +59,7 @@ class RegistryCredentials(AgentView):
         """
         environment = self.environment(slug)
         self.no_parameters()
+        bodies.read(request, bodies.Nothing)
         minted = push_credentials.mint(environment=environment, principal=self.principal)
         body = {
             "registry": minted.registry,

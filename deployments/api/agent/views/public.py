@@ -10,7 +10,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from ... import catalogue, errors
+from .... import catalogue
+from ... import errors
 from .. import documentation as docs
 from .. import shapes
 from .base import AgentView

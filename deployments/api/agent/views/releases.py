@@ -177,7 +177,7 @@ class ReleaseCancel(AgentView):
         operation_id="cancel_release",
         parameters=[docs.IDEMPOTENCY_KEY],
         request=None,
-        responses=docs.answers({200: shapes.Release}, 400, 404, 409),
+        responses=docs.answers({200: shapes.Release}, 400, 404, 409, 413, 415, 422),
     )
     @idempotent()
     def post(self, request: Request, slug: str, sequence: str) -> Response:
@@ -185,6 +185,7 @@ class ReleaseCancel(AgentView):
         cancelled."""
         release = self.release(slug, sequence)
         self.no_parameters()
+        bodies.read(request, bodies.Nothing)
         releases.cancel(release=release, by=self.principal.as_by())
         return Stored(selected.represent(Release.objects.get(pk=release.pk)), status=200)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from ..domain.problems import DOCS_PREFIX
+from .domain.problems import DOCS_PREFIX
 
 _FILE = Path(__file__).with_suffix(".toml")
 
@@ -51,3 +51,17 @@ def _by_code() -> dict[str, Entry]:
     return {
         code: Entry(code, row.get("status"), row["title"], row["example"], row["cure"]) for code, row in rows.items()
     }
+
+
+def as_markdown() -> str:
+    """docs/problems.md, which a test compares with this."""
+    head = (
+        "# Problems\n\nEvery code that a refusal or a problem can have. The same list is answered at"
+        " `GET /api/v1/problems/`.\nThis page is written by `manage.py problems --markdown`.\n"
+    )
+    return head + "".join(_section(entry) for entry in entries())
+
+
+def _section(entry: Entry) -> str:
+    status = f" (HTTP {entry.status})" if entry.status else ""
+    return f"\n## {entry.code}\n{entry.title}{status}.\n\n- Example: {entry.example}\n- Cure: {entry.cure}\n"
