@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deployments.domain.compose import nodes
+from deployments.domain.compose import characters, nodes
 from deployments.domain.compose.nodes import Node
 from deployments.domain.problems import Edit, Operation, Problem, Severity, pointer_to
 
@@ -153,7 +154,12 @@ def _edit(draft: Draft, paths: nodes.Paths) -> Edit:
 def echo(text: str) -> str:
     """A text of the author, quoted and bounded, for a message. Never for values of `environment`."""
     shown = text if len(text) <= LONGEST_ECHO else f"{text[: LONGEST_ECHO - 1]}…"
-    return f"`{shown}`"
+    # A refused character could rearrange the message that quotes it.
+    return f"`{characters.UNESCAPED.sub(_named, shown)}`"
+
+
+def _named(match: re.Match[str]) -> str:
+    return characters.name_of(match.group())
 
 
 def _article(kind: str) -> str:
