@@ -163,9 +163,9 @@ ExecStart=/usr/local/sbin/sam-metadata-guard
 WantedBy=docker.service multi-user.target
 UNIT
     chmod 644 /etc/systemd/system/sam-metadata-guard.service
-    # Not `enable --now`: Docker runs already, and its chain with it.
-    systemctl enable sam-metadata-guard.service
-    systemctl start sam-metadata-guard.service
+    systemctl enable --no-reload sam-metadata-guard.service
+    # Not by its unit: that comes before Docker, which runs already, and its chain with it.
+    /usr/local/sbin/sam-metadata-guard
 }
 
 of_metadata() { # NAME: what the cloud's metadata says, as cloud-init has it
@@ -231,8 +231,9 @@ WantedBy=multi-user.target
 UNIT
     chmod 644 /etc/systemd/system/sam-proxy.service /etc/systemd/system/sam-agent.service
     # The distribution's own haproxy would serve nothing, on a configuration that nobody looks at.
-    systemctl disable --now haproxy.service || true
-    systemctl enable sam-proxy.service sam-agent.service
+    ! systemctl is-active --quiet haproxy.service || systemctl disable --now haproxy.service
+    # New units need no reload, which takes seconds on a small machine.
+    systemctl enable --no-reload sam-proxy.service sam-agent.service
     systemctl start --no-block docker.service sam-proxy.service
 }
 
@@ -247,7 +248,7 @@ enrol() {
 
 finish() { # nothing stays that was made for the boot alone, the copies that cloud-init keeps of it included
     systemctl start --no-block sam-agent.service
-    systemctl disable sam-boot.service
+    systemctl disable --no-reload sam-boot.service
     for copy in user-data.txt user-data.txt.i cloud-config.txt scripts/runcmd; do
         rm -f "/var/lib/cloud/instance/$copy"
     done

@@ -11,15 +11,15 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 MAX_USER_DATA_BYTES = 32 * 1024
-"""Of UTF-8. Hetzner's documented limit, kept everywhere: that of Scaleway is not documented."""
+"""Of UTF-8. The least that a provider documents, kept everywhere."""
 
 PHASES = ("network", "packages", "agent", "metadata", "units", "enrol")
 """In their order. `metadata` is hardening: its failure is told, and does not end the boot."""
 
 DIRECTORY = "/var/lib/sam-boot"
+_SERVICE = "sam-boot.service"
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.sh").read_text(encoding="utf-8")
 _UNIT = f"""\
 [Unit]
@@ -95,7 +95,7 @@ def _files(boot: Boot) -> Mapping[str, str]:
         f"{DIRECTORY}/control-ca.pem": boot.ca,
         f"{DIRECTORY}/registry-ca.pem": boot.registry_ca,
         f"{DIRECTORY}/boot.sh": _BOOTSTRAP,
-        "/etc/systemd/system/sam-boot.service": _UNIT,
+        f"/etc/systemd/system/{_SERVICE}": _UNIT,
     }
     return {path: content for path, content in files.items() if content is not None}
 
@@ -115,15 +115,13 @@ def _settings(boot: Boot) -> str:
 def _cloud_config(files: Mapping[str, str]) -> str:
     """YAML by hand: literal blocks, which a person can read on the machine, and no library's taste in line breaks."""
     written = "".join(_file(path, content) for path, content in files.items())
-    start = _flow(["systemctl", "enable", "--now", "--no-block", "sam-boot.service"])
-    return f"#cloud-config\nwrite_files:\n{written}runcmd:\n- {_flow(['systemctl', 'daemon-reload'])}\n- {start}\n"
+    # In two commands, since "enable --now" makes systemd read all of its units again.
+    commands = (["systemctl", "enable", "--no-reload", _SERVICE], ["systemctl", "start", "--no-block", _SERVICE])
+    run = "".join(f"- {json.dumps(command)}\n" for command in commands)
+    return f"#cloud-config\nwrite_files:\n{written}runcmd:\n{run}"
 
 
 def _file(path: str, content: str) -> str:
     mode = "0644" if path.endswith(".service") else "0600"
     body = "".join(f"    {line}\n" if line else "\n" for line in content.rstrip("\n").split("\n"))
     return f"- path: {path}\n  permissions: '{mode}'\n  content: |\n{body}"
-
-
-def _flow(value: Any) -> str:
-    return json.dumps(value)
