@@ -3,6 +3,7 @@
 # package source, with a network namespace and a Docker Engine of its own. Clones the checkout's HEAD into it, walks the
 # path twice, and tells the times. Leaves nothing behind.
 #   scripts/clean_root.sh [COMMAND...]     instead of the two walks, run COMMAND in the clone
+#   PLAIN=1 scripts/clean_root.sh          in a bare chroot: its root is no mount point, and no control groups are mounted
 set -eu
 cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "clean_root: needs root, for debootstrap and namespaces" >&2; exit 1; }
@@ -78,18 +79,28 @@ PROVE
 
 # nsenter, not `ip netns exec`: that one remounts /sys and so hides the cgroups from dockerd.
 nsenter --net="/run/netns/$name" unshare --mount --pid --uts --ipc --fork --kill-child -- /bin/sh -c '
-    root=$1; shift
+    set -e
+    plain=$1 root=$2
+    shift 2
     mount --make-rprivate /
+    [ -n "$plain" ] || mount --bind "$root" "$root"
     mount -t proc proc "$root/proc"
-    mount --rbind /sys "$root/sys"
+    if [ -n "$plain" ]; then mount -t sysfs sysfs "$root/sys"; else mount --rbind /sys "$root/sys"; fi
     mount --rbind /dev "$root/dev"
     mount -t tmpfs tmpfs "$root/run"
     mount -t tmpfs tmpfs "$root/tmp"
     hostname clean
+    cd "$root"
+    if [ -z "$plain" ]; then
+        mkdir outside
+        pivot_root . outside
+        umount -l /outside
+        rmdir /outside
+    fi
     exec env -u PIP_FIND_LINKS -u DOCKER_HOST -u DATABASE_URL -u REDIS_URL HOME=/root \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        chroot "$root" /bin/sh /root/prove.sh "$@"
-' sh "$root" "$@" </dev/null &
+        chroot . /bin/sh /root/prove.sh "$@"
+' sh "${PLAIN:-}" "$root" "$@" </dev/null &
 shell=$!
 status=0
 wait "$shell" || status=$?

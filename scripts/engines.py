@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from scripts import binaries
+from scripts import binaries, mounts
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -83,12 +83,10 @@ def _started_by_the_machine(address: str) -> bool:
 
 
 def _start(address: str, log: Path) -> None:
+    argv = [binaries.find("dockerd"), "-H", address]
+    mounts.have_control_groups()
+    if not mounts.is_mounted(Path("/")):
+        argv = mounts.behind_a_mounted_root(argv)
     with log.open("ab") as out:
-        started = subprocess.Popen(
-            [binaries.find("dockerd"), "-H", address],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-        )
+        started = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
     wait_until_ready(address, started, log)
