@@ -21,6 +21,8 @@ from timeline.records import Question, RecordAdmin, everything
 from ..domain.states import EnvironmentState, NodeState, ReleaseStatus
 from ..errors import DeploymentError
 from ..models import Environment, NamedValue, Observation, Release
+from ..pages import sentences
+from ..selectors import environments as selected
 from ..services import environments, values
 from . import actions
 
@@ -55,6 +57,7 @@ class EnvironmentAdmin(RecordAdmin):
     list_filter = (WhichNeedMe, "state", "project")
     search_fields = ("slug", "project__slug")
     fields = (
+        "standing",
         "id",
         "project",
         "slug",
@@ -77,6 +80,12 @@ class EnvironmentAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Environment]:
         live = Release.objects.filter(environment=OuterRef("pk"), status=ReleaseStatus.LIVE).values("sequence")[:1]
         return super().get_queryset(request).annotate(live_sequence=Subquery(live))
+
+    @admin.display(description="where it stands")
+    def standing(self, row: Environment) -> str:
+        live = row.releases.filter(status=ReleaseStatus.LIVE).first()
+        newest = row.releases.order_by("-sequence").first()
+        return sentences.standing(row, live=live, newest=newest, observed=selected.observed(row)).sentence
 
     @admin.display(description="live release")
     def live(self, row: Any) -> int | None:

@@ -189,6 +189,12 @@ def test_a_secret_is_written_and_never_sent_back(operator: Client, environment: 
     assert b"canary-77ab" not in refused.content
 
 
+def test_the_page_of_an_environment_begins_with_its_sentence(operator: Client, environment: Environment) -> None:
+    accepted(environment)
+    page = operator.get(reverse("admin:deployments_environment_change", args=[environment.pk]))
+    assert page.content.index(b"Release 1 is accepted.") < page.content.index(b"last_sequence")
+
+
 def test_staff_without_the_right_sees_no_actions(environment: Environment) -> None:
     client = Client()
     client.force_login(User.objects.create_user("looker", password="not-used-here", is_staff=True))
