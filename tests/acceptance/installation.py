@@ -169,7 +169,7 @@ class Tenant:
         """What the app answers at its public route."""
         answer = requests.get(self.app_url().rstrip("/") + path, timeout=TIMEOUT)
         answer.raise_for_status()
-        return answer.text
+        return answer.content.decode()
 
     def app_url(self) -> str:
         return str(next(route["url"] for route in self.state()["routes"] if route["mode"] == "public"))
