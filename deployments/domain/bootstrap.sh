@@ -246,13 +246,17 @@ enrol() {
     sam-node-agent enrol --state-dir "$STATE" || true
 }
 
-finish() { # nothing stays that was made for the boot alone, the copies that cloud-init keeps of it included
+finish() { # cloud-init reads its own copies until its last stage is over: they go after that
     systemctl start --no-block sam-agent.service
-    systemctl disable --no-reload sam-boot.service
-    for copy in user-data.txt user-data.txt.i cloud-config.txt scripts/runcmd; do
+    systemd-run --no-block --collect --unit=sam-tidy --property=Type=oneshot --property=After=cloud-final.service \
+        /bin/sh "$HERE/boot.sh" tidy || true
+}
+
+tidy() { # nothing stays that was made for the boot alone, the copies that cloud-init keeps of it included
+    for copy in user-data.txt user-data.txt.i cloud-config.txt scripts/runcmd obj.pkl; do
         rm -f "/var/lib/cloud/instance/$copy"
     done
-    rm -f /var/lib/cloud/instance/obj.pkl /etc/systemd/system/sam-boot.service
+    rm -f /etc/systemd/system/sam-boot.service
     mv "$LOG" /var/log/sam-boot.log
     rm -rf "$HERE"
 }

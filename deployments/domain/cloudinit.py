@@ -1,7 +1,8 @@
 """Cloud-init user data that makes a fresh Debian 12, Debian 13 or Ubuntu 24.04 machine an enrolled node. Pure.
 
-The user data leaves a directory with what the bootstrap needs, and starts it as a service, so that a machine that loses
-power half way goes on at its next boot. The script itself is the same for every node: bootstrap.sh, beside this module.
+The user data leaves a directory with what the bootstrap needs, and starts it as a service at each boot until the machine
+is a node, so that one that loses power half way goes on. It starts as soon as the files are there, while cloud-init goes
+on with what a node does not need. The script itself is the same for every node: bootstrap.sh, beside this module.
 """
 
 from __future__ import annotations
@@ -35,10 +36,16 @@ ExecStart=/bin/sh {DIRECTORY}/boot.sh
 Restart=on-failure
 RestartSec=20
 TimeoutStartSec=3600
-
-[Install]
-WantedBy=multi-user.target
 """
+_START = f"[ ! -e {DIRECTORY}/boot.sh ] || exec systemctl start --no-block {_SERVICE}"
+# bootcmd runs at every boot, and before write_files: so it leaves a unit that waits for the stage that writes them, under
+# both names that this stage has had.
+_AT_BOOT = (
+    "systemd-run", "--no-block", "--collect", "--unit=sam-start", "--property=Type=oneshot",
+    "--property=After=cloud-init.service", "--property=After=cloud-init-network.service", "/bin/sh", "-c", _START,
+)  # fmt: skip
+# Where that did not come to pass. A machine that is a node by then needs no start.
+_AT_LAST = ("/bin/sh", "-c", f"[ -e /var/lib/sam/identity/node.json ] || {_START}")
 
 
 class UserDataTooLarge(ValueError):
@@ -115,10 +122,8 @@ def _settings(boot: Boot) -> str:
 def _cloud_config(files: Mapping[str, str]) -> str:
     """YAML by hand: literal blocks, which a person can read on the machine, and no library's taste in line breaks."""
     written = "".join(_file(path, content) for path, content in files.items())
-    # In two commands, since "enable --now" makes systemd read all of its units again.
-    commands = (["systemctl", "enable", "--no-reload", _SERVICE], ["systemctl", "start", "--no-block", _SERVICE])
-    run = "".join(f"- {json.dumps(command)}\n" for command in commands)
-    return f"#cloud-config\nwrite_files:\n{written}runcmd:\n{run}"
+    commands = f"bootcmd:\n- {json.dumps(_AT_BOOT)}\nruncmd:\n- {json.dumps(_AT_LAST)}\n"
+    return f"#cloud-config\nwrite_files:\n{written}{commands}"
 
 
 def _file(path: str, content: str) -> str:

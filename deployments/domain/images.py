@@ -18,6 +18,8 @@ _PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 _REFERENCE = re.compile(rf"((?:{_HOST}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?", re.ASCII)
+_PATH_ALONE = re.compile(_PATH, re.ASCII).fullmatch
+_HOST_ALONE = re.compile(_HOST, re.ASCII).fullmatch
 _HEX_NAME = re.compile(r"[a-f0-9]{64}", re.ASCII)
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}", re.ASCII)
 _PINNED = re.compile(rf"{_HOST}/{_PATH}@sha256:[a-f0-9]{{64}}", re.ASCII)
@@ -86,13 +88,15 @@ def _split_host(name: str) -> tuple[str, str | None]:
     """Docker's rule: the first part is a host only if it has a dot, a colon or a capital, or is `localhost`."""
     if _has_host(name):
         host, _, path = name.partition("/")
+        if not _HOST_ALONE(host):
+            return host, None
         if host == "index.docker.io":
             host = DEFAULT_HOST
     else:
         host, path = DEFAULT_HOST, name
     if host == DEFAULT_HOST and "/" not in path:
         path = f"library/{path}"
-    return host, path if re.fullmatch(_PATH, path, re.ASCII) else None
+    return host, path if _PATH_ALONE(path) else None
 
 
 def _refuse_what_looks_like_something_else(text: str) -> None:

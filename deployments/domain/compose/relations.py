@@ -67,6 +67,7 @@ class Relations:
             self._targets(name, members)
             self._update_order(members)
             self._restart(name, members)
+            self._secret_files(members)
         self._declared_volumes()
         self._bind_mounts()
         self._dependencies()
@@ -100,6 +101,26 @@ class Relations:
 
     def _service_of(self, node: Node) -> Node:
         return next(service for service in self.service_nodes.values() if any(each is node for each in service.value))
+
+    # Secrets
+
+    def _secret_files(self, members: Members) -> None:
+        """Where `X_FILE` reads a secret that the service lists, the hint says how X gets it here."""
+        node = members.nodes.get("secrets")
+        environment: Members | None = members.get("environment")
+        if node is None or environment is None or type(node) is not nodes.Sequence:
+            return
+        listed = {_secret_name(item) for item in node.value}
+        used = [
+            f"{name.removesuffix('_FILE')}: {{x-sam-secret: {secret}}}"
+            for name, value in environment.items()
+            if name.endswith("_FILE") and isinstance(value, str)
+            for secret in (value.removeprefix("/run/secrets/"),)
+            if value.startswith("/run/secrets/") and secret in listed
+        ]
+        if used:
+            finding = next(found for found in reversed(self.reading.errors) if found.node is node)
+            finding.hint = f"Remove it; set the secret in the environment, and write {', '.join(used)} under `environment`."
 
     # Mounts
 
@@ -619,6 +640,12 @@ def _limit_place(deploy: Node | None, limit: str) -> tuple[bool, bool]:
             return False, False
         node = nodes.child(node, name)
     return node is not None, node is None
+
+
+def _secret_name(item: Node) -> str | None:
+    """The name of a secret that a service lists, short or long."""
+    source = nodes.child(item, "source") if type(item) is nodes.Mapping else item
+    return source.value if source is not None and type(source) is nodes.Scalar else None
 
 
 def _scalars(root: Node) -> Iterator[Node]:

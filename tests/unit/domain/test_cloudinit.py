@@ -93,7 +93,8 @@ def test_the_token_is_in_files_that_only_root_reads_and_in_no_argument() -> None
 
     assert holding == {f"{DIRECTORY}/authorization", f"{DIRECTORY}/enrolment.json"}
     assert {files_of(text)[path]["permissions"] for path in holding} == {"0600"}
-    assert BOOT.token not in json.dumps(yaml.safe_load(text)["runcmd"])
+    document = yaml.safe_load(text)
+    assert BOOT.token not in json.dumps([document["bootcmd"], document["runcmd"]])
     assert BOOT.token not in repr(BOOT)
 
 

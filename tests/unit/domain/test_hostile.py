@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.domain import compose, manifest, renderer
+from deployments.domain import catalogue, compose, manifest, renderer
 from deployments.domain.compose import Parsed, characters, loader
 from tests.compose_documents import cases
 
 DIGEST = "sha256:" + "0" * 64
+LISTED = {entry.code for entry in catalogue.entries()}
 GOOD = b'services:\n  web:\n    image: registry.example/app:1\n    ports: ["3000"]\n'
 
 
@@ -30,6 +31,7 @@ def sound(parsed: Parsed) -> None:
         places = [(each.line, each.column) for each in found if each.code != "compose.more"]
         assert all(line and column and line >= 1 and column >= 1 for line, column in places)
         assert places == sorted(places)
+        assert {each.code for each in found} <= LISTED
     if parsed.manifest is not None:
         raw = manifest.canonical(parsed.manifest)
         again = manifest.from_json(raw)
