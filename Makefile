@@ -49,6 +49,12 @@ vm-demo: ## The whole path on a virtual machine that boots itself, and what its 
 	@scripts/setup.sh
 	@exec $(BIN)/python -m scripts.vm.demo $(ARGS)
 
+.PHONY: vm-bench
+vm-bench: ## From asking for a machine to an enrolled node, beside the barest machine that calls home (as root)
+	@scripts/install.sh --machines
+	@scripts/setup.sh
+	@exec $(BIN)/python -m scripts.vm.bench $(ARGS)
+
 .PHONY: golden
 golden: ## Write the golden files anew; look at the difference before you commit it
 	@scripts/setup.sh

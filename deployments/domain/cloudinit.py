@@ -1,8 +1,9 @@
 """Cloud-init user data that makes a fresh Debian 12, Debian 13 or Ubuntu 24.04 machine an enrolled node. Pure.
 
-The user data leaves a directory with what the bootstrap needs, and starts it as a service at each boot until the machine
-is a node, so that one that loses power half way goes on. It starts as soon as the files are there, while cloud-init goes
-on with what a node does not need. The script itself is the same for every node: bootstrap.sh, beside this module.
+The user data leaves a directory with what the bootstrap needs, and starts it as a service at each boot until the
+machine is a node, so that one that loses power half way goes on. It starts as soon as the files are there, while
+cloud-init goes on with what a node does not need. The script itself is the same for every node: bootstrap.sh, beside
+this module.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ RestartSec=20
 TimeoutStartSec=3600
 """
 _START = f"[ ! -e {DIRECTORY}/boot.sh ] || exec systemctl start --no-block {_SERVICE}"
-# bootcmd runs at every boot, and before write_files: so it leaves a unit that waits for the stage that writes them, under
-# both names that this stage has had.
+# bootcmd runs at every boot, and before write_files: so it leaves a unit that waits for the stage that writes them,
+# under both names that this stage has had.
 _AT_BOOT = (
     "systemd-run", "--no-block", "--collect", "--unit=sam-start", "--property=Type=oneshot",
     "--property=After=cloud-init.service", "--property=After=cloud-init-network.service", "/bin/sh", "-c", _START,

@@ -253,6 +253,7 @@ def wait_for(
     *,
     meanwhile: Callable[[], None] = lambda: None,
     words: Callable[[], str] = lambda: "",
+    pause_seconds: float = 0.5,
 ) -> None:
     """Raises DemoError with the last words, when the time is over."""
     until = time.monotonic() + seconds
@@ -260,7 +261,7 @@ def wait_for(
         meanwhile()
         if time.monotonic() > until:
             raise DemoError(f"{what}: not within {seconds:.0f} s. {words()}")
-        time.sleep(0.5)
+        time.sleep(pause_seconds)
 
 
 def _check_alive(process: subprocess.Popen[bytes]) -> None:
