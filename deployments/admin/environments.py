@@ -170,12 +170,23 @@ def _is_now(environment: Environment) -> str:
     return f"{environment} is {environment.state}."
 
 
+class WriteOnly(forms.Textarea):
+    """Takes text of several lines, as keys and certificates are, and never shows any."""
+
+    def format_value(self, value: Any) -> str:
+        return ""
+
+
 class ValueForm(forms.Form):
     """The value is never sent back to the browser, also when the form is shown again."""
 
     kind = forms.ChoiceField(choices=[(NamedValue.SECRET, "secret"), (NamedValue.VARIABLE, "variable")])
     name = forms.CharField(max_length=128)
-    value = forms.CharField(strip=False, required=False, widget=forms.PasswordInput(render_value=False))
+    value = forms.CharField(strip=False, required=False, widget=WriteOnly(attrs={"rows": 4, "autocomplete": "off"}))
+
+    def clean_value(self) -> str:
+        """Browsers send each line end as CR LF, whatever was typed or pasted."""
+        return str(self.cleaned_data["value"]).replace("\r\n", "\n")
 
     def store(self, environment: Environment, request: HttpRequest) -> bool:
         """Whether it was stored; a refusal stands in the form."""

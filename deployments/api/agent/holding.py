@@ -63,7 +63,7 @@ async def _settled(pending: Pending) -> HttpResponseBase:
         body = await _waited(pending)
     except Exception as fault:  # noqa: BLE001 - the one place outside Django REST framework that maps errors for this view
         return errors.answer(errors.refusal_of(fault))
-    return JsonResponse(body, json_dumps_params={"ensure_ascii": False})
+    return JsonResponse(body, json_dumps_params={"ensure_ascii": False}, headers={"Cache-Control": "no-store"})
 
 
 async def _waited(pending: Pending) -> Body:

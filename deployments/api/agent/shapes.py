@@ -214,6 +214,8 @@ class VolumeList(Shape):
 
 class CatalogueEntry(Shape):
     code: str
+    severity: Literal["error", "warning"]
+    status: int | None
     title: str
     cure: str
     example: str

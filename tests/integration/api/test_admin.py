@@ -180,10 +180,10 @@ def test_a_token_is_revoked_by_an_action(operator: Client, caller: Caller) -> No
 def test_a_secret_is_written_and_never_sent_back(operator: Client, environment: Environment) -> None:
     path = reverse("admin:deployments_environment_set_value", args=[environment.pk])
     assert operator.get(path).status_code == 200
-    sent = {"kind": "secret", "name": "API_KEY", "value": "canary-77ab"}
+    sent = {"kind": "secret", "name": "API_KEY", "value": "canary-77ab\r\nline"}
     done = operator.post(path, sent, follow=True)
     assert b"canary-77ab" not in done.content
-    assert values.plain(environment)["API_KEY"].text == "canary-77ab"
+    assert values.plain(environment)["API_KEY"].text == "canary-77ab\nline"
     refused = operator.post(path, sent | {"name": "not a name"})
     assert b"value.invalid" in refused.content
     assert b"canary-77ab" not in refused.content

@@ -79,6 +79,7 @@ def test_a_long_poll_ends_as_soon_as_the_status_has_changed(caller: Caller, envi
     release = accepted(environment)
     response, _ = run(get(caller, f"{RELEASE}?wait=30"), after(1.0, moved(release, ReleaseStatus.WAITING)))
     assert json.loads(response.content)["status"] == "waiting"
+    assert response["Cache-Control"] == "no-store"
     assert 0.9 < response.took < 4
 
 
