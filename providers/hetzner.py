@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from hcloud.actions import BoundAction
 from hcloud.firewalls import Firewall
@@ -49,6 +50,7 @@ from providers.ports import (
     Server,
     ServerSpec,
     ServerState,
+    Size,
     Verdict,
     Volume,
     VolumeConstraints,
@@ -60,6 +62,10 @@ API_URL = "https://api.hetzner.cloud/v1"
 CONSOLE = "https://console.hetzner.com/"
 IMAGE = "debian-13"
 POLL_SECONDS = 2.0
+LOCATIONS = (Location("nbg1", "Nuremberg"), Location("fsn1", "Falkenstein"), Location("hel1", "Helsinki"))
+"""Those of the SDK's and the description's examples; the API has more."""
+SIZE = Size("cx23", cores=2, memory_mb=4000, disk_gb=40)
+"""The default: the smallest of the examples."""
 USER_DATA_MAX_BYTES = 32 * 1024
 """Servers, create: "limited to 32KiB". Unverified whether bytes or characters are counted: bytes, to be sure."""
 
@@ -71,6 +77,11 @@ _DEADLINE_SECONDS = {"server": 600.0, "volume": 300.0}
 
 _ON_ITS_WAY = (ServerState.CREATING, ServerState.STARTING, ServerState.UNKNOWN)
 _LISTING_ATTEMPTS = 3
+
+
+def _with_version(url: str) -> str:
+    """The SDK wants the version in its endpoint; a bare address is given the only one there is."""
+    return url if urlsplit(url).path.strip("/") else f"{url}/v1"
 
 
 class HetznerProvider:
@@ -87,7 +98,7 @@ class HetznerProvider:
         self._options = options.read(account_options, api_url=API_URL, image=IMAGE, poll_seconds=POLL_SECONDS)
         self._fence = Fence(
             token=token,
-            api_url=self._options.api_url,
+            api_url=_with_version(self._options.api_url),
             timeout_seconds=self._options.request_timeout_seconds,
             clock=clock,
         )
@@ -97,8 +108,9 @@ class HetznerProvider:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            locations=(),
-            sizes=(),
+            locations=LOCATIONS,
+            locations_are_all=False,
+            sizes=(SIZE,),
             volumes=VOLUMES,
             user_data_max_bytes=USER_DATA_MAX_BYTES,
             unique_names=True,
@@ -164,8 +176,12 @@ class HetznerProvider:
             return Outcome(server)
         if server.state in (ServerState.STOPPING, ServerState.DELETING, ServerState.LOCKED):
             raise Busy(f"Server {server.id} is {server.raw_state}", resource_id=server.id)
-        actions = self._running_actions("server", server.id)
-        return Outcome(server, self._await(actions, "server", server.id, "running", f"starting server {server.id}"))
+        what = f"starting server {server.id}"
+        try:
+            actions = self._running_actions("server", server.id)
+        except NotFound:
+            return Outcome(server, self._await([], "server", server.id, "running", what, blind=True))
+        return Outcome(server, self._await(actions, "server", server.id, "running", what))
 
     def _throwaway_key(self, installation: str) -> SSHKey:
         """The installation's public key, whose private half nobody has: without one, a root password is made."""
@@ -316,7 +332,7 @@ class HetznerProvider:
     def poll(self, op: Operation) -> Operation | None:
         state = state_of(op)
         unfinished, forgotten, failure = self._follow(state)
-        state = state | {"actions": unfinished, "blind": forgotten or state.get("blind", False)}
+        state = state | {"actions": unfinished, "blind": forgotten or state["blind"]}
         if failure is None and unfinished:
             return self._again(state)
         reached, last, stalled = self._reached(state)
@@ -362,8 +378,12 @@ class HetznerProvider:
             late = self._clock() < state["began"] + idempotent.SETTLE_WINDOW_SECONDS
             return want == "gone", "gone", want != "gone" and not late
 
-    def _await(self, actions: list[BoundAction], resource: str, resource_id: str, want: str, what: str) -> Operation:
+    def _await(
+        self, actions: list[BoundAction], resource: str, resource_id: str, want: str, what: str, *, blind: bool = False
+    ) -> Operation:
+        """What to poll. `blind`: what is under way cannot be told, so that only time shows that nothing comes of it."""
         state = {
+            "blind": blind,
             "actions": [action.id for action in actions],
             "resource": resource,
             "id": resource_id,

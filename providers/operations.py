@@ -9,10 +9,18 @@ from typing import Any
 from providers.ports import Operation
 
 TOKEN_MAX_BYTES = 1024
+_SLOWER = 1.25
+_SLOWEST = 5
 
 
 def operation(state: dict[str, Any], *, poll_seconds: float, now: float) -> Operation:
-    """An operation with that state. `what` names it for people; past `deadline` (Unix time) it is overdue."""
+    """An operation with that state. `what` names it for people; past `deadline` (Unix time) it is overdue.
+
+    Each time it is made anew from its own state it is to be polled a little later, up to five times `poll_seconds`:
+    clouds limit requests per hour.
+    """
+    polls = state.get("polls", -1) + 1
+    state = {**state, "polls": polls}
     token = json.dumps(state, separators=(",", ":"), sort_keys=True)
     if len(token.encode()) > TOKEN_MAX_BYTES:
         raise ValueError(f"an operation's token has {len(token.encode())} bytes, at most {TOKEN_MAX_BYTES} are stored")
@@ -23,7 +31,7 @@ def operation(state: dict[str, Any], *, poll_seconds: float, now: float) -> Oper
         overdue = f"{state.get('what', 'the operation')} should have ended by {since}"
         if state.get("last"):
             overdue += f"; the provider says: {state['last']}"
-    return Operation(token, poll_seconds, overdue)
+    return Operation(token, poll_seconds * min(_SLOWER ** min(polls, 50), _SLOWEST), overdue)
 
 
 def state_of(op: Operation) -> dict[str, Any]:

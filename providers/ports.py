@@ -231,9 +231,9 @@ class Capabilities:
     """What a provider can do. Nothing outside this package asks which provider it is."""
 
     locations: tuple[Location, ...]
-    """Known without asking; `catalogue` asks."""
+    """Known without asking, the default first; `catalogue` asks."""
     sizes: tuple[Size, ...]
-    """Known without asking; empty: ask `catalogue`."""
+    """Known without asking, the default first; `catalogue` tells all of them, and their prices."""
     volumes: VolumeConstraints
     user_data_max_bytes: int
     unique_names: bool
@@ -244,6 +244,8 @@ class Capabilities:
     """The provider has one server, and answers it for every key of the installation. It is never swept as an orphan,
     and giving it back is for when no environment is left on it."""
     default_image: str = ""
+    locations_are_all: bool = True
+    """Whether a location that is not listed can be refused without asking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def configured(
 
     Raises InvalidRequest for an unknown slug, and for options or credentials that the class refuses.
     """
-    entry: dict[str, Any] | None = settings.PROVIDERS.get(slug)
+    entry = cast("dict[str, Any] | None", settings.PROVIDERS.get(slug))
     if entry is None:
         known = ", ".join(slugs())
         raise InvalidRequest(f"There is no provider {slug!r}", fields={"provider": f"one of {known} is possible"})

@@ -101,7 +101,9 @@ def _size_problem(size_gb: int, constraints: VolumeConstraints) -> str:
 
 def _check_location(location: str, capabilities: Capabilities, fields: dict[str, str]) -> None:
     known = [place.name for place in capabilities.locations]
-    if known and location not in known:
+    if not location:
+        fields["location"] = "not given"
+    elif capabilities.locations_are_all and location not in known:
         fields["location"] = f"{location!r} is none of {', '.join(known)}"
 
 

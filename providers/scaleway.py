@@ -76,6 +76,8 @@ ZONES = (
 )  # fmt: skip
 POLL_SECONDS = 3.0
 ROOT_GB = 20
+SIZE = Size("DEV1-S", cores=2, memory_mb=2147, disk_gb=0)
+"""The default: the smallest that was recorded."""
 PERF_IOPS = 5000
 USER_DATA_KEY = "cloud-init"
 USER_DATA_MAX_BYTES = 32 * 1024
@@ -120,7 +122,7 @@ class ScalewayProvider:
     def capabilities(self) -> Capabilities:
         return Capabilities(
             locations=tuple(Location(zone) for zone in self._zones.names),
-            sizes=(),
+            sizes=(SIZE,),
             volumes=VOLUMES,
             user_data_max_bytes=USER_DATA_MAX_BYTES,
             unique_names=False,
@@ -365,6 +367,9 @@ class ScalewayProvider:
                 self._fence.instances.detach_server_volume(
                     server_id=volume.server_id, zone=volume.location, volume_id=volume_id
                 )
+        except NotFound:
+            # The server is gone and is about to let go of it; the volume itself was read a moment ago.
+            pass
         except InvalidRequest as error:
             if "is not attached to this server" not in error.message:
                 raise

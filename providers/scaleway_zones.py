@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from providers import scaleway_values as values
-from providers.errors import NotFound, Unavailable
+from providers.errors import InvalidRequest, NotFound, Unavailable
 from providers.scaleway_fence import readable
 
 R = TypeVar("R")
@@ -60,7 +60,7 @@ class Zones:
             try:
                 with readable(write=False):
                     rows = complete(partial(page_of, zone))
-            except NotFound:
+            except (NotFound, InvalidRequest):
                 continue
             yield from ((zone, row) for row in rows)
 

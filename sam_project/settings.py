@@ -185,6 +185,8 @@ PROVIDERS = {
         "class": "providers.local.LocalProvider",
         "options": {"node_dir": str(LOCAL_NODE_DIR), "volumes_dir": str(LOCAL_VOLUMES_DIR)},
     },
+    "hetzner": {"class": "providers.hetzner.HetznerProvider"},
+    "scaleway": {"class": "providers.scaleway.ScalewayProvider"},
     "qemu": {
         "class": "providers.qemu.QemuProvider",
         "options": {"directory": str(STATE_DIR / "qemu"), "image": str(STATE_DIR / "qemu" / "image")},

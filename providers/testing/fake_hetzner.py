@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ which the SDK requires and the file does not know; more members are allowed by i
 _MAX_VOLUMES_PER_SERVER = 16
 _VOLUME_GB = (10, 10_240)
 _USER_DATA_BYTES = 32 * 1024
+_REQUESTS_PER_HOUR = 3600
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]{0,61}[a-zA-Z0-9])?")
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -91,6 +93,8 @@ class FakeHetzner(Stateful):
         self.max_servers: float = math.inf
         self._actions: dict[int, _Action] = {}
         self._hidden: dict[int, int] = {}
+        self._budget: float = _REQUESTS_PER_HOUR
+        self._spent_at, self._moved_s = time.monotonic(), 0.0
         self._last_id = 1000
         self._description = _described_by(description) if description is not None else None
         super().__init__()
@@ -121,6 +125,11 @@ class FakeHetzner(Stateful):
             volume["status"] = "available"
             return int(volume["id"])
 
+    def move_clock(self, seconds: float) -> None:
+        """As if so much time had passed for the limit of requests per hour."""
+        with self.lock:
+            self._moved_s += seconds
+
     # Stateful
 
     def call_of(self, request: Request) -> str:
@@ -130,6 +139,24 @@ class FakeHetzner(Stateful):
         return f"{request.method} {request.path}"
 
     def serve(self, call: str, request: Request) -> Response:
+        budget = self._spend()
+        response = self._served(call, request) if budget is None else budget
+        remaining, reset = self._budget, time.time() + (_REQUESTS_PER_HOUR - self._budget)
+        told = {"RateLimit-Limit": str(_REQUESTS_PER_HOUR), "RateLimit-Remaining": str(int(remaining))}
+        headers = {**told, "RateLimit-Reset": str(int(reset)), **response.headers}
+        return Response(response.status, response.body, headers)
+
+    def _spend(self) -> Response | None:
+        """One request of the project's budget, which refills by one each second; the refusal when it is spent."""
+        now = time.monotonic() + self._moved_s
+        self._budget = min(_REQUESTS_PER_HOUR, self._budget + now - self._spent_at)
+        self._spent_at = now
+        if self._budget < 1:
+            return self.refusal(429, "rate_limit_exceeded")
+        self._budget -= 1
+        return None
+
+    def _served(self, call: str, request: Request) -> Response:
         try:
             self._authorise(request)
             operation = getattr(self, f"_{call}", None)

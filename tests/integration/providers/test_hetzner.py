@@ -107,6 +107,23 @@ def test_a_rate_limit_says_when_to_come_again(harness: HetznerHarness) -> None:
     assert 20 <= refused.value.retry_after_seconds <= 31
 
 
+def test_the_clouds_hourly_limit_is_met_and_passes(harness: HetznerHarness) -> None:
+    """F6: 3,600 requests, one more each second."""
+    harness.fake._budget = 1
+    harness.provider.list_servers(installation="any")
+
+    with pytest.raises(RateLimited):
+        harness.provider.list_servers(installation="any")
+    harness.fake.move_clock(2)
+    harness.provider.list_servers(installation="any")
+
+
+def test_an_address_without_a_version_is_given_the_one_there_is(harness: HetznerHarness) -> None:
+    bare = harness.rebuilt_provider(api_url=harness.fake.url)
+
+    assert bare.list_servers(installation="any") == []
+
+
 def test_an_attachment_that_failed_at_a_locked_server_is_busy(harness: HetznerHarness) -> None:
     """F8."""
     server, volume = harness.server(), harness.volume()

@@ -303,6 +303,18 @@ def test_a_detached_volume_that_the_instance_still_refuses_to_know_is_a_success(
     assert harness.provider.detach_volume(volume.id).pending is not None
 
 
+def test_a_volume_whose_server_just_went_is_detached_and_not_called_lost(harness: ScalewayHarness) -> None:
+    """F12, F28: the instance answers 404, the volume is in use a little longer."""
+    volume, server = harness.attached()
+    harness.provider.delete_server(server.id)
+    harness.fake._remove_server(server.id, [volume.id])
+    assert harness.provider.get_volume(volume.id).state is VolumeState.ATTACHED
+
+    harness.settle(harness.provider.detach_volume(volume.id).pending)
+
+    assert harness.provider.get_volume(volume.id).state is VolumeState.AVAILABLE
+
+
 def test_a_volume_that_went_to_another_server_meanwhile_is_told(harness: ScalewayHarness) -> None:
     """F13."""
     server, other, volume = harness.server(), harness.server("node-2"), harness.volume()

@@ -81,10 +81,23 @@ def test_an_operation_keeps_its_state_and_says_when_it_is_overdue() -> None:
 
     early, late = operation(state, poll_seconds=2, now=99), operation(state, poll_seconds=2, now=101)
 
-    assert state_of(late) == state
+    assert state_of(late) == {**state, "polls": 0}
     assert early.overdue == ""
     assert "growing volume 7" in late.overdue
     assert "creating" in late.overdue
+
+
+def test_an_operation_is_polled_ever_more_seldom_up_to_a_bound() -> None:
+    """2 s at first, 10 s in the end: a cloud grants 3,600 requests an hour."""
+    current = operation({}, poll_seconds=2, now=0)
+    waits = [current.poll_after_s]
+    for _ in range(2000):
+        current = operation(state_of(current), poll_seconds=2, now=0)
+        waits.append(current.poll_after_s)
+
+    assert waits[0] == 2
+    assert waits == sorted(waits)
+    assert waits[10:] == [10.0] * len(waits[10:])
 
 
 def test_a_token_that_could_not_be_stored_is_refused_when_it_is_made() -> None:
