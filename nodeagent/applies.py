@@ -282,9 +282,8 @@ class Apply:
             engine, self._bundle, way.watch.containers, meanings, redact=self._redactor.redact, with_logs=with_logs
         )
         if way.pre_flight and self._bundle.pre_flight:
-            container, log = way.pre_flight
+            container, tail = way.pre_flight
             service = self._bundle.services[self._bundle.pre_flight.service]
-            tail = self._redactor.redact(log)[-evidence.MAX_LOG_TAIL :]
             found[service.name] = evidence.of_container(engine, service, container, convergence.PRE_FLIGHT, tail)
         return found
 

@@ -241,10 +241,13 @@ class Engine:
         """Pull by digest. The credentials travel in the request and are written nowhere. Raises ApplyError."""
         repository, _, digest = reference.partition("@")
         with spoken("image.pull", f"Pulling {reference}"):
-            for line in self.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=dict(login)):
-                if "error" in line:
-                    raise _pull_error(reference, str(line["error"]))
-                on_line(line)
+            try:
+                for line in self.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=dict(login)):
+                    if "error" in line:
+                        raise _pull_error(reference, str(line["error"]))
+                    on_line(line)
+            except docker.errors.APIError as error:
+                raise _pull_error(reference, str(error.explanation)) from error
 
     def remove_image(self, reference: str) -> bool:
         """Remove one name of an image, and the image with its last name. False where something still needs it."""

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from . import bundles, commands, files, planner, redaction
+from . import bundles, commands, evidence, files, planner, redaction
 from .bundles import Bundle
 from .containers import ENVIRONMENT, ROLE, SERVICE, Container
 from .faults import ApplyError, Interrupted
@@ -46,7 +46,8 @@ class Convergence:
         self._network = bundles.network(bundle.environment_id)
         self.watch = Watch(hands.engine, bundle)
         self.pre_flight: tuple[Container, str] | None = None
-        """A failed pre-flight's container as it ended, with its raw log, kept for the evidence."""
+        """A failed pre-flight's container as it ended, with the end of its log, kept for the evidence."""
+        self._redact: evidence.Redact = str
 
     # Planning
 
@@ -105,6 +106,7 @@ class Convergence:
     def create(self, steps: Sequence[Step], values: Mapping[str, str], redact: redaction.Redactor) -> None:
         """Have Compose create what is missing, name it so that no traffic finds it yet, and follow every service."""
         engine, environment_id = self._hands.engine, self._bundle.environment_id
+        self._redact = redact.redact
         missing = [s.service for s in steps if isinstance(s, Create)]
         before = [c for c in engine.of_environment(environment_id) if not c.role]
         if missing:
@@ -134,7 +136,7 @@ class Convergence:
                 compose_file=release_dir / "compose.yaml",
                 override_file=private / "node.yaml",
                 services=missing,
-                scales={name: counts[name] + (name in missing) for name in self._bundle.services},
+                scales={name: counts[name] + (name in missing) for name in self._drawn_in(missing)},
             )
             environment = commands.compose_environment(
                 values, docker_host=self._hands.engine.host, home=private, path=self._hands.search_path
@@ -143,6 +145,12 @@ class Convergence:
         finally:
             shutil.rmtree(private, ignore_errors=True)
             self._hands.reservations.release(environment_id)
+
+    def _drawn_in(self, missing: Iterable[str]) -> set[str]:
+        """These services and all that they depend on: those that Compose looks at, and the only ones that it lets us
+        give a number."""
+        names = {n: s.depends_on for n, s in self._bundle.services.items()}
+        return planner.with_dependencies(missing, names)
 
     def _hide(self, container: Container, before: Sequence[Container]) -> None:
         """While another container serves under the service's name, the new one has a name of its own."""
@@ -252,7 +260,7 @@ class Convergence:
             self._cancel.wait(LOOK_SECONDS)
 
     def _keep_pre_flight(self, container: Container) -> None:
-        self.pre_flight = (container, self._hands.engine.log_tail(container.id, 100))
+        self.pre_flight = (container, evidence.log_tail(self._hands.engine, container, self._redact))
 
     # Judging
 

@@ -109,6 +109,9 @@ class _Track:
     fresh: bool
     restarts: int
     since: float
+    last_start: float
+    """When its container had been started before this apply did so, Unix seconds: one that is asleep is not one that
+    ended."""
     good_since: float | None = None
     digest: str | None = None
 
@@ -132,7 +135,8 @@ class Watch:
         """Watch this container for the service from now on; `fresh`: this apply made or started it."""
         found = self._engine.find(container_id)
         restarts = found.restarts if found and not fresh else 0
-        self._tracks[service] = _Track(container_id, fresh, restarts, time.monotonic())
+        last_start = found.started_at if found and fresh else -1.0
+        self._tracks[service] = _Track(container_id, fresh, restarts, time.monotonic(), last_start)
 
     def assume(self, service: str, meaning: str) -> None:
         """Count a service without a container as good: a job that an earlier release completed."""
@@ -152,9 +156,13 @@ class Watch:
         self.verdicts = dict(self._absent)
         for name, track in self._tracks.items():
             service = self._bundle.services[name]
-            verdict = judge(service, found[name], answered.get(name), track.restarts)
+            container = found[name]
+            if container and container.started_at == track.last_start and not container.is_up:
+                verdict = Verdict("waiting", "starting")
+            else:
+                verdict = judge(service, container, answered.get(name), track.restarts)
             self.verdicts[name] = verdict
-            self._note(service, track, found[name], verdict, now)
+            self._note(service, track, container, verdict, now)
 
     def _note(self, service: Service, track: _Track, container: Container | None, verdict: Verdict, now: float) -> None:
         if container is None:

@@ -227,16 +227,21 @@ def depths(depends_on: Mapping[str, Iterable[str]]) -> dict[str, int]:
     return found
 
 
+def with_dependencies(names: Iterable[str], depends_on: Mapping[str, Iterable[str]]) -> set[str]:
+    """These services and everything that must be there before them."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in depends_on:
+            found.add(name)
+            waiting += depends_on[name]
+    return found
+
+
 def _dependencies(desired: Desired, name: str) -> set[str]:
     """Everything that must be there before this service, without itself."""
-    found: set[str] = set()
-    waiting = list(desired.services[name].depends_on) if name in desired.services else []
-    while waiting:
-        at = waiting.pop()
-        if at not in found and at in desired.services:
-            found.add(at)
-            waiting += desired.services[at].depends_on
-    return found
+    return with_dependencies([name], {n: w.depends_on for n, w in desired.services.items()}) - {name}
 
 
 def _dependants(desired: Desired, names: Iterable[str]) -> set[str]:

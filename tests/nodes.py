@@ -125,6 +125,8 @@ class Node:
         return outcome
 
     def stop(self, seq: int, action: Any = "stop") -> Outcome:
+        empty = Payload(envelope=b"{}", compose=b"", routes=b"", volumes=b"", sealed=b"")
+        self.store.write_release(self.environment_id, seq, empty)
         outcome = self.engine.stop(self.environment_id, seq, action, cancel=Cancellation(), report=self.events.append)
         self.record(outcome)
         return outcome
