@@ -1,4 +1,7 @@
-"""Calls that the contract names and this version does not answer yet: refused as that, after token and scope."""
+"""Calls that the contract names and this version does not answer yet: refused as that, after token and scope.
+
+They are not in the OpenAPI document, which lists what can be had now.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,13 @@ from rest_framework.request import Request
 from agents.principals import Scope
 
 from ....errors import NotBuiltYet
-from .. import documentation as docs
 from .base import AgentView
-
-_RESPONSES = docs.answers({}, 501)
 
 
 class Sessions(AgentView):
     scopes = {"POST": Scope.TIMELINE_WRITE}
 
-    @extend_schema(operation_id="create_session", request=None, responses=_RESPONSES)
+    @extend_schema(exclude=True)
     def post(self, request: Request) -> NoReturn:
         """Not built yet."""
         raise NotBuiltYet("The sessions API")
@@ -28,7 +28,7 @@ class Sessions(AgentView):
 class SessionDetail(AgentView):
     scopes = {"PATCH": Scope.TIMELINE_WRITE}
 
-    @extend_schema(operation_id="change_session", request=None, responses=_RESPONSES)
+    @extend_schema(exclude=True)
     def patch(self, request: Request, session_id: str) -> NoReturn:
         """Not built yet."""
         raise NotBuiltYet("The sessions API")
@@ -37,7 +37,7 @@ class SessionDetail(AgentView):
 class SessionMessages(AgentView):
     scopes = {"POST": Scope.TIMELINE_WRITE}
 
-    @extend_schema(operation_id="add_messages", request=None, responses=_RESPONSES)
+    @extend_schema(exclude=True)
     def post(self, request: Request, session_id: str) -> NoReturn:
         """Not built yet."""
         raise NotBuiltYet("The sessions API")
@@ -46,7 +46,7 @@ class SessionMessages(AgentView):
 class Profiles(AgentView):
     scopes = {"GET": Scope.ENVIRONMENTS_READ}
 
-    @extend_schema(operation_id="list_profiles", responses=_RESPONSES)
+    @extend_schema(exclude=True)
     def get(self, request: Request) -> NoReturn:
         """Not built yet."""
         raise NotBuiltYet("The profiles API")
@@ -55,7 +55,7 @@ class Profiles(AgentView):
 class ProfileLaunch(AgentView):
     scopes = {"GET": Scope.ENVIRONMENTS_READ}
 
-    @extend_schema(operation_id="get_profile_launch", responses=_RESPONSES)
+    @extend_schema(exclude=True)
     def get(self, request: Request, name: str) -> NoReturn:
         """Not built yet."""
         raise NotBuiltYet("The profiles API")

@@ -31,7 +31,7 @@ class VolumeList(AgentView):
         asked.check()
         return Response(page.answer(environments.represent_volume))
 
-    @extend_schema(operation_id="create_volume", request=None, responses=docs.answers({}, 404, 501))
+    @extend_schema(exclude=True)
     def post(self, request: Request, slug: str) -> Response:
         """Not built yet: declare the volume in the Compose file, and its first release makes it."""
         self.environment(slug)
