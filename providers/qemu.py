@@ -434,6 +434,8 @@ def _program(name: str, package: str) -> Finding:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # As QEMU does: connections that have ended are no tenants.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
