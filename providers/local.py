@@ -23,6 +23,7 @@ from typing import Any
 from providers import directories, idempotent, rules
 from providers.errors import InvalidRequest, NameTaken, NotFound, PreconditionFailed
 from providers.options import read as read_options
+from providers.options import required as required_credentials
 from providers.ports import (
     GB,
     Capabilities,
@@ -82,6 +83,7 @@ class LocalProvider:
                 "The local provider lacks options: " + ", ".join(missing), fields=dict.fromkeys(missing, "not given")
             )
         read_options(options, api_url="", image="", poll_seconds=1, more=("node_dir", "volumes_dir"))
+        required_credentials(credentials or {})
         self._node_dir = Path(options["node_dir"])
         self._root = Path(options["volumes_dir"])
 

@@ -1,7 +1,7 @@
 """What every provider promises, as tests. A subclass gives a `harness` fixture; pytest collects the rest.
 
 ProviderContract is for all; CloudContract, on top, is for those whose world can be disturbed. F1 to F31 are the faults
-of the table in docs, named where a test is about one.
+of the table in providers/README.md, named where a test is about one.
 """
 
 # ruff: noqa: S101 - these are tests, which pytest rewrites.
@@ -453,7 +453,7 @@ class CloudContract(ProviderContract):
 
         assert harness.writes().count(call) == 1
 
-    def test_a_server_that_answers_404_after_its_creation_is_waited_for(self, harness: FakeHarness) -> None:
+    def test_a_volume_that_answers_404_after_its_creation_is_waited_for(self, harness: FakeHarness) -> None:
         """F5."""
         harness.inject("create_lag", "create_volume", polls=6)
         outcome = harness.provider.create_volume(harness.volume_spec())
@@ -665,11 +665,12 @@ class CloudContract(ProviderContract):
         for n in range(120):
             harness.seed_server(name=f"s{n}", labels=harness.key(f"s{n}").labels())
         harness.provider.list_servers(installation=INSTALLATION)
-        harness.inject("additions", "list_servers")  # the first page passes, the second does not come
-        harness.inject("reset", "list_servers")
+        asked = harness.fake.calls.count("list_servers")
+        harness.inject("reset", "list_servers", after=1)
 
         with pytest.raises(Unavailable):
             harness.provider.list_servers(installation=INSTALLATION)
+        assert harness.fake.calls.count("list_servers") == asked + 2
 
     # F28: by hand
 

@@ -113,19 +113,20 @@ class Fault:
     kind: str
     on: str
     times: int
+    after: int
     arguments: dict[str, Any]
 
 
 class Faults:
-    """Faults in waiting: each strikes the next `times` calls of the name it was ordered for."""
+    """Faults in waiting: each strikes `times` calls of the name it was ordered for, once `after` of them passed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[Fault] = []
 
-    def inject(self, kind: str, *, on: str = ANY_CALL, times: int = 1, **arguments: Any) -> None:
+    def inject(self, kind: str, *, on: str = ANY_CALL, times: int = 1, after: int = 0, **arguments: Any) -> None:
         with self._lock:
-            self._waiting.append(Fault(kind, on, times, arguments))
+            self._waiting.append(Fault(kind, on, times, after, arguments))
 
     def clear(self) -> None:
         with self._lock:
@@ -136,6 +137,9 @@ class Faults:
         with self._lock:
             for fault in self._waiting:
                 if fault.kind in kinds and fault.on in (call, ANY_CALL):
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     if fault.times <= 0:
                         self._waiting.remove(fault)

@@ -82,6 +82,7 @@ def test_missing_and_unknown_credentials_are_named_and_never_shown() -> None:
         (ScalewayProvider, {"root_gb": "big"}, {"access_key": "a", "secret_key": "b", "project_id": "c"}, "root_gb"),
         (LocalProvider, {}, {}, "node_dir"),
         (LocalProvider, {"node_dir": "n", "volumes_dir": "v", "colour": "blue"}, {}, "colour"),
+        (LocalProvider, {"node_dir": "n", "volumes_dir": "v"}, {"token": "s3cret"}, "token"),
     ],
 )
 def test_a_provider_refuses_what_it_does_not_know_when_it_is_constructed(
