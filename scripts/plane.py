@@ -137,14 +137,18 @@ class Plane:
         )
 
     def start_route_proxy(self) -> None:
-        """The proxy, under the supervisor of its own that survives everything else. Raises CalledProcessError."""
+        """The proxy, under the supervisor of its own that survives everything else.
+
+        Raises CalledProcessError, RuntimeError.
+        """
         argv = [sys.executable, "-m", "nodeagent.routes", "init", "--proxy-dir", str(self.where.proxy)]
         argv += ["--ports", "{}-{}".format(*self.ports.proxy)]
         subprocess.run(argv, cwd=places.CHECKOUT, check=True, timeout=20)
         start = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.where.proxy / "supervisord.conf")]
         environment = os.environ | {MARK: route_mark(self.where)}
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-        subprocess.run(start, env=environment, cwd="/", check=True, timeout=20, **quiet)
+        started = subprocess.run(start, env=environment, cwd="/", timeout=20, capture_output=True, text=True)
+        if started.returncode != 0:
+            raise RuntimeError(f"The route proxy's supervisor did not start: {started.stderr.strip()[-500:]}")
 
 
 def supervisor_of(where: places.Places) -> Supervisor:
