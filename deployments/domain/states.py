@@ -117,8 +117,10 @@ class NodeState(StrEnum):
     DELETING = "deleting"
     DELETED = "deleted"
     FAILED = "failed"
+    LOST = "lost"
 
 
+_GONE_BY_HAND = "the survey, or an exchange: the provider has it no more"
 N = NodeState
 NODE_EDGES: Mapping[N, Mapping[N, str]] = {
     N.REQUESTED: {
@@ -131,35 +133,51 @@ NODE_EDGES: Mapping[N, Mapping[N, str]] = {
         N.ENROLLED: "the node itself, when it is faster than the provider's answer",
         N.DELETING: "stop, retire or replacement",
         N.FAILED: "the placement, when the provider refuses for good",
+        N.LOST: _GONE_BY_HAND,
     },
     N.BOOTING: {
         N.ENROLLED: "the node itself, with its one-time token",
         N.FAILED: "the boot deadline",
         N.DELETING: "stop, retire or replacement",
+        N.LOST: _GONE_BY_HAND,
     },
     N.ENROLLED: {
         N.READY: "the node's first heartbeat",
         N.UNREACHABLE: "the silence sweep",
         N.DRAINING: "stop or retire",
         N.DELETING: "stop, retire or replacement",
+        N.LOST: _GONE_BY_HAND,
     },
     N.READY: {
         N.UNREACHABLE: "the silence sweep",
         N.WARM: "the pool, for workspace nodes only",
         N.DRAINING: "stop or retire",
-        N.DELETING: "stop, retire or replacement",
+        N.DELETING: "stop, retire or replacement; for workspace nodes, a sweep",
+        N.LOST: _GONE_BY_HAND,
     },
-    N.WARM: {N.READY: "the claim of a workspace", N.UNREACHABLE: "the silence sweep", N.DELETING: "the pool sweep"},
+    N.WARM: {
+        N.READY: "the claim of a workspace",
+        N.UNREACHABLE: "the silence sweep",
+        N.DELETING: "a sweep of the workspaces",
+        N.LOST: _GONE_BY_HAND,
+    },
     N.UNREACHABLE: {
         N.READY: "the node's next heartbeat",
         N.DRAINING: "stop or retire",
-        N.DELETING: "an operator's replacement, stop or retire",
+        N.DELETING: "an operator's replacement, stop or retire; for workspace nodes, a sweep",
+        N.LOST: _GONE_BY_HAND,
     },
     N.DRAINING: {
         N.DELETING: "advance, when the app is down and the volumes are detached",
         N.UNREACHABLE: "the silence sweep",
+        N.LOST: _GONE_BY_HAND,
     },
     N.FAILED: {N.DELETING: "the next release, stop or retire"},
+    N.LOST: {
+        N.DELETING: "an operator's replacement, stop or retire",
+        N.BOOTING: "the survey, when the provider lists its server again and it has not enrolled yet",
+        N.UNREACHABLE: "the survey, when the provider lists its server again",
+    },
     N.DELETING: {N.DELETED: "the placement, when the provider has no such server any more"},
 }
 # A node in one of these is the environment's one node; partial unique constraints are built on it.
@@ -189,6 +207,7 @@ VOLUME_EDGES: Mapping[V, Mapping[V, str]] = {
     V.CREATING: {
         V.AVAILABLE: "the placement, when the provider says so",
         V.FAILED: "the placement, when refused for good",
+        V.LOST: "the observation that the provider has it no more",
     },
     V.AVAILABLE: {
         V.ATTACHING: "advance, when the node's server runs",
@@ -216,6 +235,9 @@ VOLUME_EDGES: Mapping[V, Mapping[V, str]] = {
         V.LOST: "the observation that the provider has it no more",
     },
     V.FAILED: {V.REQUESTED: "the next release that declares it", V.DELETING: "an operator"},
-    V.LOST: {V.REQUESTED: "an operator's replacement", V.DELETED: "an operator, with the name typed"},
+    V.LOST: {
+        V.DELETED: "an operator, with the name typed; a release that waits then makes a new one",
+        V.AVAILABLE: "the survey, when the provider lists it again",
+    },
     V.DELETING: {V.DELETED: "the placement, when the provider has it no more"},
 }

@@ -11,6 +11,7 @@ from .nodes import LogQuery, Node, NodeNonce
 from .orders import Order
 from .payloads import Payload, Receipt
 from .releases import Release
+from .surveys import Orphan, Survey
 from .values import NamedValue
 from .volumes import Volume
 
@@ -26,9 +27,11 @@ __all__ = [
     "NodeNonce",
     "Observation",
     "Order",
+    "Orphan",
     "Payload",
     "Receipt",
     "Release",
     "SigningKey",
+    "Survey",
     "Volume",
 ]

@@ -53,6 +53,16 @@ class Node(models.Model):
     claimed_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
+    # What is under way at the provider, {kind, token, overdue}, and when to look at it next.
+    operation = models.JSONField(null=True)
+    poll_after = models.DateTimeField(null=True)
+    # How often a server was asked for: 0 means that the provider never heard of this node.
+    servers_asked = models.PositiveIntegerField(default=0, db_default=0)
+    # Volumes that came with the server and are paid for on their own; the deletion names them.
+    owned_volume_ids = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
+    boot_deadline_at = models.DateTimeField(null=True)
+    # Of workspace nodes: the last time that somebody worked there. Heartbeats are no activity.
+    active_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -15,7 +15,9 @@ from .environments import Environment
 
 
 class Volume(models.Model):
-    """`size_gb` is what the provider was asked for (10^9 bytes each), `server_id` where it is attached."""
+    """`size_gb` is what the provider says it has (10^9 bytes each; before it is made, what is asked for), `wanted_gb` what
+    it shall grow to, `server_id` where it is attached or is being attached.
+    """
 
     NOUN: ClassVar[str] = "volume"
     STATE_FIELD: ClassVar[str] = "state"
@@ -28,14 +30,20 @@ class Volume(models.Model):
     location = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=9, choices=[(s, s) for s in VolumeState], default=VolumeState.REQUESTED)
     size_gb = models.PositiveIntegerField()
+    wanted_gb = models.PositiveIntegerField(null=True)
     volume_id = models.CharField(max_length=128, blank=True)
     server_id = models.CharField(max_length=128, blank=True)
     device_path = models.CharField(max_length=255, blank=True)
+    # What the node must find as the device's serial before it believes the path.
+    device_serial = models.CharField(max_length=128, blank=True, default="", db_default="")
     ever_formatted = models.BooleanField(default=False)
     fault = models.JSONField(null=True)
     claimed_until = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
+    # What is under way at the provider, {kind, token, overdue}, and when to look at it next.
+    operation = models.JSONField(null=True)
+    poll_after = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
