@@ -38,6 +38,7 @@ tail_as_json() {
 # --- The phases. Each is a process of its own (`boot.sh PHASE`), in which the first command that fails ends it. ---
 
 network() { # the first report is the question whether the control plane can be reached
+    has curl || { apt-get -qq update && apt-get -qq -y install --no-install-recommends curl ca-certificates; }
     tries=0
     until report 1 "$(state network begin)"; do
         tries=$((tries + 1))

@@ -1,11 +1,13 @@
 """Builds the demonstration's disk image from this machine's own Debian source: what a node needs is in it already.
 
 `python -m scripts.vm.images DIRECTORY` writes `disk.raw` (ext4, no partition table, no boot loader), `vmlinuz` and
-`initrd`, as the `qemu` provider wants them. About two minutes on two cores, as root; what is there stays.
+`initrd`, as the `qemu` provider wants them. About a minute on two cores, as root; what is there stays. `--plain` leaves
+out what a node installs for itself, as a cloud's own image does; `--debian 13` is for another Debian than this machine's.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -19,11 +21,12 @@ from scripts import binaries, clocks
 BUILD_SECONDS = 1800
 DISK_BYTES = 4 * 10**9  # sparse: a file system to grow into
 DOCKER = ("docker.io", "docker-cli", "docker-buildx", "docker-compose")
-PACKAGES = (
+PLAIN = (
     "linux-image-cloud-amd64", "initramfs-tools", "zstd", "systemd-sysv", "dbus", "udev", "cloud-init", "ifupdown",
-    "isc-dhcp-client", "iproute2", "netbase", "ca-certificates", "curl", "iptables", "apparmor", "e2fsprogs",
-    "haproxy", "python3-nacl", "python3-yaml", *DOCKER,
+    "isc-dhcp-client", "iproute2", "netbase", "ca-certificates", "curl", "apt-utils", "e2fsprogs", "python3",
 )  # fmt: skip
+FOR_NODES = ("iptables", "apparmor", "haproxy", "python3-nacl", "python3-yaml", *DOCKER)
+CODENAMES = {"12": "bookworm", "13": "trixie"}
 # Under emulation each service that has nothing to do here costs a second of a boot that is timed.
 MASKED = (
     "apt-daily.timer",
@@ -64,6 +67,8 @@ class Image:
     """The files that a machine boots from; the disk is only ever a base that overlays lie on."""
 
     directory: Path
+    codename: str
+    is_plain: bool = False
 
     @property
     def disk(self) -> Path:
@@ -81,9 +86,9 @@ class Image:
         return all(path.exists() for path in (self.disk, self.kernel, self.initrd))
 
 
-def ensure(directory: Path) -> Image:
-    """The image in the directory, built if it is not there. Raises ImageError."""
-    image = Image(directory)
+def ensure(directory: Path, *, codename: str = "", is_plain: bool = False) -> Image:
+    """The image in the directory, built if it is not there; of this machine's Debian unless said. Raises ImageError."""
+    image = Image(directory, codename or _codename(), is_plain)
     if not image.is_built():
         directory.mkdir(parents=True, exist_ok=True)
         build(image)
@@ -96,7 +101,7 @@ def build(image: Image) -> None:
         raise ImageError("a root file system is made by root. Run this as root.")
     with tempfile.TemporaryDirectory(dir=image.directory, prefix=".build-") as made:
         root = Path(made) / "root"
-        _run(bootstrap_argv(root, _codename(), _source(_codename())))
+        _run(bootstrap_argv(root, image, _source(image.codename)))
         _settle(root)
         shutil.copy(next((root / "boot").glob("initrd.img-*")), image.initrd)
         shutil.copy(next((root / "boot").glob("vmlinuz-*")), image.kernel)
@@ -107,13 +112,13 @@ def build(image: Image) -> None:
         disk.replace(image.disk)
 
 
-def bootstrap_argv(root: Path, codename: str, source: str) -> list[str]:
+def bootstrap_argv(root: Path, image: Image, source: str) -> list[str]:
     """The command that fills `root` with that Debian, and with Docker from 13 where it is 12."""
     argv = [binaries.find("mmdebstrap"), "--mode=root", "--variant=minbase", "--format=directory", "--skip=check/empty"]
     argv += ["--aptopt=Apt::Install-Recommends false", *(f"--dpkgopt=path-exclude={path}" for path in WITHOUT)]
-    argv += [f"--include={','.join(PACKAGES)}"]
-    suites = [f"deb {source} {codename} main"]
-    if codename == "bookworm":
+    argv += [f"--include={','.join(PLAIN if image.is_plain else (*PLAIN, *FOR_NODES))}"]
+    suites = [f"deb {source} {image.codename} main"]
+    if image.codename == "bookworm" and not image.is_plain:
         pins = PINS.format(packages=" ".join(DOCKER)).replace("\n", "\\n")
         path = '"$1/etc/apt/preferences.d'
         argv += [f"--setup-hook=mkdir -p {path}\"; printf '{pins}' > {path}/docker-from-trixie\""]
@@ -124,7 +129,7 @@ def bootstrap_argv(root: Path, codename: str, source: str) -> list[str]:
         '--customize-hook=echo MODULES=list > "$1/etc/initramfs-tools/conf.d/few"; chroot "$1" update-initramfs -u'
     ]
     argv += [f'--customize-hook=chroot "$1" systemctl mask {" ".join(MASKED)}']
-    return [*argv, codename, str(root), *suites]
+    return [*argv, image.codename, str(root), *suites]
 
 
 def _settle(root: Path) -> None:
@@ -167,14 +172,17 @@ def _run(argv: list[str]) -> str:
     return done.stdout
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str] | None = None) -> int:
     """0 built or there already, 1 not possible here, 2 usage."""
-    if len(argv) != 1:
-        print("usage: python -m scripts.vm.images DIRECTORY", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(prog="python -m scripts.vm.images", description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--plain", action="store_true", help="without what a node installs for itself")
+    parser.add_argument("--debian", choices=sorted(CODENAMES), help="default: this machine's")
+    options = parser.parse_args(argv)
     clock = clocks.Clock("vm-image")
     try:
-        image = ensure(Path(argv[0]).absolute())
+        codename = CODENAMES.get(options.debian or "", "")
+        image = ensure(options.directory.absolute(), codename=codename, is_plain=options.plain)
     except (ImageError, binaries.MissingBinaryError) as refusal:
         print(f"vm-image: {refusal}", file=sys.stderr)
         return 1
@@ -183,4 +191,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
