@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from deployments.domain import states
 from scripts import places
@@ -13,15 +14,15 @@ PAGE = places.CHECKOUT / "docs" / "state-machines.md"
 _INTRODUCTION = """\
 # State machines
 
-Every state, every edge, and who takes it. Written by `make docs` from `deployments/domain/states.py`; a test compares them.
-A move is one conditional UPDATE with its event in the same transaction (`timeline/transitions.py`): whoever comes second
-changes nothing, and constraints in PostgreSQL stand on top (one live release, one with the node, one open order, one node
-per environment).
+Every state, every edge, and who takes it. Written by `make docs` from `deployments/domain/states.py`; a test compares
+them. A move is one conditional UPDATE with its event in the same transaction (`timeline/transitions.py`): whoever comes
+second changes nothing, and constraints in PostgreSQL stand on top (one live release, one with the node, one open order,
+one node per environment).
 
 Agent profiles, tokens and projects have no states. What a node reports of an environment is six independent dimensions
 (app, node, provider, routes, disk, drift), each `ok`, `warning`, `failed`, `unknown` or `none`; they never become one.
 """
-_NOUNS: Mapping[str, Mapping[StrEnum, Mapping[StrEnum, str]]] = {
+_NOUNS: Mapping[str, Mapping[Any, Mapping[Any, str]]] = {  # each of its own StrEnum
     "Release": states.RELEASE_EDGES,
     "Stop or retire order": states.ORDER_EDGES,
     "Environment": states.ENVIRONMENT_EDGES,
