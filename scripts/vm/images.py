@@ -2,7 +2,7 @@
 
 `python -m scripts.vm.images DIRECTORY` writes `disk.raw` (ext4, no partition table, no boot loader), `vmlinuz` and
 `initrd`, as the `qemu` provider wants them. About a minute on two cores, as root; what is there stays. `--plain` leaves
-out what a node installs for itself, as a cloud's own image does; `--debian 13` is for another Debian than this machine's.
+out what a node installs for itself, as a cloud's own image does; `--debian 13` is for another than this machine's.
 """
 
 from __future__ import annotations
