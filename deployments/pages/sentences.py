@@ -50,7 +50,10 @@ def tone(dimension: Mapping[str, Any]) -> str:
 def _of_live(environment: Environment, live: Release, observed: Mapping[str, Mapping[str, Any]]) -> tuple[str, str]:
     app = observed["app"]
     since = f", since {live.live_at:%-d %b %H:%M} UTC" if live.live_at else ""
-    return f"{environment} runs release {live.sequence}, {app['state']}{since}.", tone(app)
+    if app["state"] == "ok":
+        return f"{environment} runs release {live.sequence}, healthy{since}.", QUIET
+    doubt = f" {app['summary'].rstrip('.')}." if app.get("summary") else ""
+    return f"{environment} runs release {live.sequence}{since}.{doubt}", tone(app)
 
 
 def _of_newest(newest: Release, live: Release | None) -> str:

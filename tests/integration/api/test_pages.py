@@ -12,11 +12,12 @@ from django.contrib.staticfiles import finders
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments import signing
 from deployments.domain.states import ReleaseStatus
-from deployments.models import Environment
+from deployments.models import Environment, Observation
 from deployments.services import environments
 from tests.callers import accepted, became
 from tests.situations import BY
@@ -50,7 +51,7 @@ def test_the_first_line_is_the_answer(person: Client, environment: Environment) 
     first = became(accepted(environment), ReleaseStatus.OFFERED, ReleaseStatus.APPLYING)
     assert sentence(person.get(PAGE)) == "Release 1 is being applied."
     became(first, ReleaseStatus.LIVE)
-    assert sentence(person.get(PAGE)).startswith("shop/production runs release 1, ")
+    assert sentence(person.get(PAGE)).startswith("shop/production runs release 1")
     evidence = {"code": "health.failed", "summary": "web answered 502 on /up", "services": {}}
     second = became(accepted(environment), ReleaseStatus.OFFERED, ReleaseStatus.APPLYING)
     became(second, ReleaseStatus.FAILED, evidence=evidence)
@@ -144,3 +145,22 @@ def test_metrics_count_states_and_ages_and_name_nobody(environment: Environment)
     assert counted["failed"] == 0
     assert families["sam_release_pending_oldest_age_seconds"].samples[0].value > 0
     assert "shop" not in text
+
+
+@pytest.mark.parametrize(
+    ("state", "summary", "said", "tone"),
+    [
+        ("ok", "", "shop/production runs release 1, healthy.", "quiet"),
+        ("failed", "web: exited with 1", "shop/production runs release 1. web: exited with 1.", "act"),
+        ("warning", "web: starting", "shop/production runs release 1. web: starting.", "look"),
+    ],
+)
+def test_what_the_node_observed_is_in_the_sentence(
+    person: Client, environment: Environment, state: str, summary: str, said: str, tone: str
+) -> None:
+    became(accepted(environment), ReleaseStatus.OFFERED, ReleaseStatus.APPLYING, ReleaseStatus.LIVE)
+    app = {"state": state, "code": "", "summary": summary}
+    Observation.objects.create(environment=environment, dimensions={"app": app}, reported_at=timezone.now())
+    page = person.get(PAGE)
+    assert sentence(page) == said
+    assert f'<p class="standing {tone}">' in page.content.decode()
