@@ -96,7 +96,7 @@ class Trailing:
 
 
 class Apply:
-    """One release on its way to `current`. `run` never raises for what goes wrong in the apply: it answers an outcome."""
+    """One release on its way to `current`. `run` raises nothing for what goes wrong: it answers an outcome."""
 
     def __init__(self, hands: Hands, environment_id: str, seq: int, *, cancel: Cancellation, report: Report):
         self._hands = hands
@@ -121,8 +121,8 @@ class Apply:
             return self._revert(error)
 
     def finish(self, previous: int) -> Outcome:
-        """Go on where a crash ended it, between the settle time and `current`: the routes may lead to it already, so its
-        containers are not leftovers. `previous` is what was current before, 0 for nothing."""
+        """Go on where a crash ended it, between the settle time and `current`: the routes may lead to it already, so
+        its containers are not leftovers. `previous` is what was current before, 0 for nothing."""
         try:
             self._serving = self._open()
             self._way = way = self._new_way()
@@ -397,7 +397,7 @@ def remove_containers(hands: Hands, environment_id: str, bundle: Bundle | None) 
 
 
 def _phases(steps: Iterable[Step]) -> Iterator[tuple[str, list[Start | RunPreFlight]]]:
-    """Starts and the pre-flight in their order, as journal steps; a release that starts nothing has a start step too."""
+    """Starts and the pre-flight in their order, as journal steps; one that starts nothing has a start step too."""
     starts = [s for s in steps if isinstance(s, Start | RunPreFlight)]
     if not starts:
         yield "start", []

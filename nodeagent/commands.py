@@ -16,8 +16,8 @@ def compose_create(
     """Create what is missing up to these numbers of containers, and do nothing else.
 
     Never a plain `up`: it starts, recreates and removes (with two containers of a service it removes one and recreates
-    the other, so that nothing serves). `scales` must have these services and all that they depend on, or Compose takes the
-    number of the file, which is 1, and removes what is above it; of others it must have none (Compose calls them
+    the other, so that nothing serves). `scales` must have these services and all that they depend on, or Compose takes
+    the number of the file, which is 1, and removes what is above it; of others it must have none (Compose calls them
     disabled). Not `--no-deps`: it changes the configuration hash.
     """
     scaled = [argument for name, count in sorted(scales.items()) for argument in ("--scale", f"{name}={count}")]

@@ -21,9 +21,9 @@ def read(
 ) -> tuple[list[LogLine], str | None]:
     """Lines oldest first, and the cursor that continues after them.
 
-    Without `since` and `cursor`, the newest `limit` lines; else the first `limit` from there on. A cursor is the time of
-    the last line given and how many lines of that time were given: Docker's times are to the nanosecond, and still not
-    unique.
+    Without `since` and `cursor`, the newest `limit` lines; else the first `limit` from there on. A cursor is the time
+    of the last line given and how many lines of that time were given: Docker's times are to the nanosecond, and still
+    not unique.
     """
     after, given = _parsed(cursor)
     start = after or since

@@ -13,7 +13,7 @@ import docker
 import docker.errors
 import requests
 
-from . import bundles
+from . import bundles, loglines
 from .faults import ApplyError
 
 ENVIRONMENT, SERVICE, RELEASE = "sam.environment", "sam.service", "sam.release"
@@ -172,7 +172,7 @@ class Engine:
             self.api.remove_network(network)
 
     def others_in(self, network: str, known: Collection[str], environment_id: str) -> list[str]:
-        """Names of containers in the network that are not among the known ones and do not carry the environment's label."""
+        """Names of containers in the network that are neither known nor carry the environment's label."""
         with spoken("network.inspect", f"Looking at the network {network}"):
             try:
                 members = self.api.inspect_network(network).get("Containers") or {}
@@ -191,29 +191,41 @@ class Engine:
             for row in rows
         }
 
-    def log_tail(self, container_id: str, lines: int) -> str:
-        """The newest lines of both streams, oldest first; empty where there are none to be had."""
-        try:
-            raw: bytes = self.api.logs(container_id, stdout=True, stderr=True, tail=lines)
-        except (docker.errors.DockerException, requests.RequestException):
-            return ""
-        return raw.decode(errors="replace")
-
     def log_lines(
         self, container_id: str, *, stream: str, since: float | None, tail: int | None
     ) -> list[tuple[str, str]]:
-        """(time as Docker writes it, text) of one stream, oldest first. `since` in Unix seconds, cut to whole ones."""
+        """(time as Docker writes it, text) of whole lines of one stream, oldest first.
+
+        `since` in Unix seconds: reading begins somewhat before it, and the caller drops what is too old. `tail` counts
+        Docker's pieces; a line whose beginning is further back than that is left out.
+        """
+        begin = max(int(since) - loglines.LOOK_BACK_SECONDS, 0) if since is not None else None
         with spoken("docker.logs", "Reading logs"):
-            raw: bytes = self.api.logs(
-                container_id,
-                stdout=stream == "stdout",
-                stderr=stream == "stderr",
-                timestamps=True,
-                since=int(since) if since is not None else None,
-                tail=tail if tail is not None else "all",
+            pieces: list[bytes] = list(
+                self.api.logs(
+                    container_id,
+                    stdout=stream == "stdout",
+                    stderr=stream == "stderr",
+                    stream=True,
+                    follow=False,
+                    timestamps=True,
+                    since=begin,
+                    tail=tail + 1 if tail is not None else "all",
+                )
             )
-        rows = (line.partition(" ") for line in raw.decode(errors="replace").split("\n") if line)
-        return [(at, text.rstrip("\r")) for at, _, text in rows]
+        return loglines.whole(pieces, skip_first=tail is not None and len(pieces) > tail)
+
+    def log_tail(self, container_id: str, lines: int) -> str:
+        """The newest lines of both streams, oldest first; empty where there are none to be had."""
+        try:
+            rows = [
+                row
+                for stream in ("stdout", "stderr")
+                for row in self.log_lines(container_id, stream=stream, since=None, tail=lines)
+            ]
+        except ApplyError:
+            return ""
+        return "\n".join(text for _, text in sorted(rows, key=lambda row: row[0])[-lines:])
 
     # Images
 

@@ -83,7 +83,7 @@ class Convergence:
         )
 
     def _is_sound(self, container: Container) -> bool:
-        """Whether its image is the one that its release names; a container of another release is none of the question."""
+        """Whether its image is the one that its release names; one of another release is not asked about."""
         service = self._bundle.services.get(container.service)
         if service is None or service.release != container.release:
             return True

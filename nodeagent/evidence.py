@@ -22,7 +22,7 @@ def gather(
     redact: Redact,
     with_logs: bool,
 ) -> dict[str, ServiceEvidence]:
-    """Evidence of every service of the bundle. Log tails are redacted before they are cut, or half a value could stay."""
+    """Evidence of every service of the bundle. Logs are redacted before they are cut, or half a value could stay."""
 
     def one(service: Service) -> ServiceEvidence:
         container, meaning = containers.get(service.name), meanings.get(service.name, "missing")

@@ -89,7 +89,7 @@ class Hands:
 
 
 def open_hands(store: Store, *, docker_host: str, proxy_dir: Path, container_ports: range, volume_root: Path) -> Hands:
-    """Hands for one agent. Touches neither Docker nor the proxy yet; raises ProxyError if the proxy was never prepared."""
+    """Hands for one agent. Touches neither Docker nor the proxy yet; raises ProxyError if that was never prepared."""
     engine, proxy = Engine(docker_host), Proxy(proxy_dir)
     table = proxy.table()
     return Hands(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ Slot = Literal["a", "b"]
 
 ANSWER_LIMIT_BYTES = 4 * 1024 * 1024
 SOCKET_TIMEOUT_SECONDS = 5.0
+_SPECIAL = re.compile(r"[\\;\s]")
 SOCKET_PATH_LIMIT = 90
 """A unix socket's path ends at 107 bytes, and HAProxy binds a temporary name that is longer than the final one."""
 
@@ -34,8 +36,10 @@ global
     maxconn 2000
     nbthread 1
     hard-stop-after 30s
+    # A port that somebody else listens on must be an error: shared, each of us would get a part of the requests.
+    noreuseport
     log stderr format short local0 notice
-    stats socket {socket} mode 0600 level admin
+    stats socket {socket} mode 0600 level admin expose-fd listeners
     stats timeout 60s
 {owner}
 defaults
@@ -48,6 +52,8 @@ defaults
     timeout tunnel 24h
     timeout client-fin 30s
     option http-keep-alive
+    # One that hands over to its successor tells kept connections so with an answer, instead of closing them in between.
+    option idle-close-on-response
     option forwardfor
     http-reuse safe
     retries 3
@@ -78,7 +84,7 @@ backend {name}
 
 
 class ProxyError(Exception):
-    """The proxy cannot be reached, or refused a command. `code` is stable; time may help: its supervisor restarts it."""
+    """The proxy cannot be reached, or refused a command. `code` is stable; its supervisor restarts it."""
 
     code = "routes.proxy"
     retryable = True
@@ -154,10 +160,18 @@ def close(backend: str, slot: Slot) -> list[str]:
 
 def map_changes(map_path: Path, now: Mapping[str, str], wanted: Mapping[str, str]) -> list[str]:
     """Commands from the running map to the wanted one; places that stay are not touched."""
-    commands = [f"add map {map_path} {p} {b}" for p, b in sorted(wanted.items()) if p not in now]
-    commands += [f"set map {map_path} {p} {b}" for p, b in sorted(wanted.items()) if now.get(p, b) != b]
-    commands += [f"del map {map_path} {p}" for p in sorted(now) if p not in wanted]
+    commands = [f"add map {map_path} {word(p)} {b}" for p, b in sorted(wanted.items()) if p not in now]
+    commands += [f"set map {map_path} {word(p)} {b}" for p, b in sorted(wanted.items()) if now.get(p, b) != b]
+    commands += [f"del map {map_path} {word(p)}" for p in sorted(now) if p not in wanted]
     return commands
+
+
+def word(text: str) -> str:
+    """One word of a command. A path is the author's: an unescaped `;` in it would begin a command of theirs.
+
+    Source: HAProxy Management Guide 9.3, "Unix Socket commands": `\\` takes `;`, `\\` and white space literally.
+    """
+    return _SPECIAL.sub(r"\\\g<0>", text)
 
 
 class Runtime:

@@ -223,8 +223,8 @@ class Watch:
         if condition == "service_healthy" and self.verdicts[service].meaning == "running-no-check":
             raise ApplyError(
                 "service.no_check",
-                f"Another service waits until {service} is healthy, and neither its definition nor its image has a health "
-                "check. Give it one, or wait for service_started.",
+                f"Another service waits until {service} is healthy, and neither its definition nor its image has a "
+                "health check. Give it one, or wait for service_started.",
                 service=service,
             )
         return True

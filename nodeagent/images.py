@@ -144,7 +144,7 @@ def check_space(directory: str, *, min_free_bytes: int = MIN_FREE_BYTES) -> None
     if free < min_free_bytes:
         raise ApplyError(
             "disk.full",
-            f"Only {free // 10**6} MB are free on the disk of {directory}, and {min_free_bytes // 10**6} MB must be before "
-            "a pull. Make room on the node, then release again.",
+            f"Only {free // 10**6} MB are free on the disk of {directory}, and {min_free_bytes // 10**6} MB must be "
+            "before a pull. Make room on the node, then release again.",
             retryable=True,
         )

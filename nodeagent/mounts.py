@@ -147,7 +147,7 @@ def _users(bundle: Bundle, source: str) -> list[tuple[str, str]]:
 
 
 def _copy_from_image(engine: Engine, environment_id: str, image: str, target: str, into: Path) -> None:
-    """Let Docker fill the empty directory from the image, by a volume that is that directory and a container never run."""
+    """Have Docker fill it from the image: by a volume that is that directory, in a container never run."""
     name = f"sam-fill-{uuid.uuid4().hex[:12]}"
     labels = {ENVIRONMENT: environment_id, ROLE: "fill"}
     with spoken("volume.fill", f"Filling a volume from {image}"):

@@ -129,7 +129,7 @@ def free_subnet(taken: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) 
 
 
 def _routed() -> list[ipaddress.IPv4Network]:
-    """Networks that this machine has routes to, from the kernel's table (little-endian hexadecimal), without default."""
+    """Networks that this machine has routes to, from the kernel's table (little-endian), default left out."""
     found = []
     for line in _ROUTES.read_text().splitlines()[1:]:
         row = line.split()

@@ -154,7 +154,7 @@ class Sites(Protocol):
 
 
 class LocalSites:
-    """One loopback port for each site of an environment, out of the proxy's range, kept across releases and restarts."""
+    """One loopback port for each site of an environment, out of the proxy's range, kept across releases."""
 
     def __init__(self, ports: range, environments_dir: Path, address: str = LOOPBACK):
         self._ports = ports
@@ -203,14 +203,14 @@ class Proxy:
     """The node's one route proxy, by its directory. Methods raise ProxyError."""
 
     def __init__(self, proxy_dir: Path):
-        self._dir = proxy_dir
+        self.directory = proxy_dir
         self._lock = threading.Lock()
         self._draining: set[str] = set()
         self.runtime = haproxy.Runtime(socket_dir(proxy_dir) / "admin.sock")
 
     def table(self) -> Table:
         """What should be served. Raises ProxyError where the directory was never prepared."""
-        return read_table(self._dir)
+        return read_table(self.directory)
 
     def switch(self, environment_id: str, wanted: Mapping[str, int]) -> list[Closing]:
         """Serve these places from these loopback ports, and no other of this environment. Safe to repeat.
@@ -219,7 +219,7 @@ class Proxy:
         """
         with self._lock:
             table, closing = assigned(self.table(), environment_id, wanted, self._draining)
-            write_files(self._dir, table)
+            write_files(self.directory, table)
             self._assert(table, environment_id)
             self._draining |= {c.backend for c in closing}
             return closing
@@ -227,8 +227,8 @@ class Proxy:
     def _assert(self, table: Table, environment_id: str) -> None:
         """Make the running proxy serve the table: targets first, then the addresses that lead to them."""
         commands = [c for e in table.of(environment_id) for c in haproxy.activate(e.backend, e.target)]
-        now = self.runtime.places(self._dir / MAP)
-        self.runtime.tell(commands + haproxy.map_changes(self._dir / MAP, now, table.places()))
+        now = self.runtime.places(self.directory / MAP)
+        self.runtime.tell(commands + haproxy.map_changes(self.directory / MAP, now, table.places()))
 
     def drain(self, closing: Sequence[Closing], seconds: float = DRAIN_SECONDS) -> None:
         """Wait until nothing is under way in these slots, at most so long; then close what is left."""
@@ -251,10 +251,10 @@ class Proxy:
     def differences(self, environment_id: str) -> list[str]:
         """Sentences on where the running proxy differs from the table, for this environment; empty: none."""
         entries = self.table().of(environment_id)
-        places, targets = self.runtime.places(self._dir / MAP), self.runtime.targets()
+        places, targets = self.runtime.places(self.directory / MAP), self.runtime.targets()
         lost = [f"{e.place} is not served" for e in entries if places.get(e.place) != e.backend]
         moved = [
-            f"{e.place} leads to port {targets[e.backend].port if e.backend in targets else 'none'}, not {e.target.port}"
+            f"{e.place} leads to {_port_of(targets.get(e.backend))}, not to port {e.target.port}"
             for e in entries
             if targets.get(e.backend) != e.target
         ]
@@ -266,15 +266,25 @@ class Proxy:
             if self.runtime.answers():
                 return
             is_ours = not self.table().public_address
-            if is_ours and not _runs(self._dir / "supervisord.pid", str(self._dir / SUPERVISOR)):
-                _start_supervisor(self._dir)
+            if is_ours and not _runs(self.directory / "supervisord.pid", str(self.directory / SUPERVISOR)):
+                self.start_supervisor()
             deadline = time.monotonic() + START_SECONDS
             while not self.runtime.answers():
                 if time.monotonic() > deadline:
                     raise ProxyError(
-                        f"The route proxy did not come up in {START_SECONDS:.0f} s. Look at {self._dir / 'haproxy.log'}."
+                        f"The route proxy did not come up in {START_SECONDS:.0f} s. Read haproxy.log in {self.directory}."
                     )
                 time.sleep(POLL_SECONDS)
+
+    def start_supervisor(self) -> None:
+        """Start the supervisor that keeps the proxy up: a daemon, and no child of ours."""
+        argv = [sys.executable, "-m", "supervisor.supervisord", "-c", str(self.directory / SUPERVISOR)]
+        try:
+            subprocess.run(
+                argv, check=True, timeout=START_SECONDS, cwd="/", stdin=subprocess.DEVNULL, capture_output=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ProxyError(f"The route proxy's supervisor does not start: {error}. Is it installed?") from error
 
 
 def observed(sites: Sites, environment_id: str, routes: Iterable[Route]) -> list[RouteObserved]:
@@ -290,6 +300,10 @@ def observed(sites: Sites, environment_id: str, routes: Iterable[Route]) -> list
         )
         for r in routes
     ]
+
+
+def _port_of(target: Target | None) -> str:
+    return f"port {target.port}" if target else "nothing"
 
 
 def prepare(proxy_dir: Path, ports: range, backends: int = DEFAULT_BACKENDS, *, public_address: str = "") -> None:
@@ -311,7 +325,7 @@ def read_table(proxy_dir: Path) -> Table:
         stored = json.loads((proxy_dir / TABLE).read_bytes())
     except FileNotFoundError as error:
         raise ProxyError(
-            f"{proxy_dir} is no proxy directory. Run `python -m nodeagent.routes init --proxy-dir {proxy_dir} --ports A-B`."
+            f"{proxy_dir} is no proxy directory. Run `python -m nodeagent.routes init --proxy-dir DIR --ports FROM-TO`."
         ) from error
     entries = tuple(
         Entry(e["environment_id"], e["place"], e["backend"], Target(e["slot"], e["port"])) for e in stored["entries"]
@@ -361,9 +375,10 @@ def serve(proxy_dir: Path) -> None:
     program = _program()
     arguments = [program, "-db", "-f", str(proxy_dir / CONFIG)]
     if _runs(pid_file, str(proxy_dir / CONFIG)):
-        arguments += ["-sf", pid_file.read_text().strip()]
+        # It hands over its listening sockets as well, so that no connection falls between the two.
+        arguments += ["-x", str(socket_dir(proxy_dir) / "admin.sock"), "-sf", pid_file.read_text().strip()]
     files.replace_file(pid_file, f"{os.getpid()}\n".encode())
-    os.execv(program, arguments)
+    os.execv(program, arguments)  # noqa: S606  the program takes our place, pid and all
 
 
 def _program() -> str:
@@ -391,19 +406,6 @@ def _runs(pid_file: Path, argument: str) -> bool:
     except (OSError, ValueError):
         return False
     return argument.encode() in command.split(b"\0")
-
-
-def _start_supervisor(proxy_dir: Path) -> None:
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(proxy_dir / SUPERVISOR)],
-            check=True,
-            timeout=START_SECONDS,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ProxyError(f"The route proxy's supervisor does not start: {error}. Is supervisor installed?") from error
 
 
 def _supervisor_text(proxy_dir: Path) -> str:
@@ -491,7 +493,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             serve(given.proxy_dir.resolve())
     except ProxyError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""A node for tests of the engine: a state directory, a route proxy of its own, and releases that are really rendered."""
+"""A node for tests of the engine: a state directory, a route proxy of its own, and releases really rendered."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ from typing import Any
 import docker
 
 from deployments.domain import compose as compose_files
-from deployments.domain import manifest as manifests
 from deployments.domain import references, renderer, routes
-from nodeagent import engine, haproxy
-from nodeagent import routes as node_routes
+from nodeagent import engine
 from nodeagent.engine import DockerEngine
 from nodeagent.ports import Cancellation, Outcome, Progress
 from nodeagent.store import Store
@@ -171,15 +169,18 @@ class Node:
 
 
 def stop_proxy(proxy_dir: Path) -> None:
-    """End a route proxy by its supervisor."""
-    pid_file = proxy_dir / "supervisord.pid"
-    if pid_file.exists():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid_file.read_text()), signal.SIGTERM)
-        runtime = haproxy.Runtime(node_routes.socket_dir(proxy_dir) / "admin.sock")
-        until = time.monotonic() + 10
-        while runtime.answers() and time.monotonic() < until:
-            time.sleep(0.05)
+    """End a route proxy by its supervisor, and wait until both are gone."""
+    pids = [_pid(proxy_dir / name) for name in ("supervisord.pid", "haproxy.pid")]
+    with contextlib.suppress(ProcessLookupError):
+        if pids[0]:
+            os.kill(pids[0], signal.SIGTERM)
+    until = time.monotonic() + 15
+    while any(pid and Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _pid(path: Path) -> int:
+    return int(path.read_text()) if path.exists() else 0
 
 
 @contextlib.contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 
 import pytest
 
 from nodeagent.ports import Cancellation
 from tests import nodes
-from tests.integration.nodeagent.documents import web
+from tests.integration.nodeagent.documents import CHECK, web
 from tests.nodes import Node
 
 Page = Callable[[str], str]
@@ -145,7 +146,7 @@ def test_a_failing_job_fails_the_release(node: Node, page: Page, program: Page) 
 
 
 def test_a_dependant_starts_only_when_what_it_needs_is_healthy(node: Node, page: Page) -> None:
-    db = f"db:\n  image: {page('db')}\n  healthcheck: {{test: [CMD, wget, -q, -O, /dev/null, 'http://127.0.0.1:8080/up'], interval: 1s}}\n"
+    db = f"db:\n  image: {page('db')}\n" + textwrap.indent(CHECK, "  ")
     node.offer(1, web(page("one"), more="depends_on: {db: {condition: service_healthy}}", others=db))
     assert node.apply(1).outcome == "live"
     (first,), (second,) = node.containers("db"), node.containers("web")

@@ -50,7 +50,7 @@ def releases(draw: st.DrawFn, seq: int = 2) -> Desired:
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     """Containers of a release that serves (1), of a failed or unfinished one, and strangers."""
-    serving = {name: 1 for name in draw(st.sets(st.sampled_from(NAMES)))}
+    serving = dict.fromkeys(draw(st.sets(st.sampled_from(NAMES))), 1)
     containers = []
     for number in range(draw(st.integers(0, 6))):
         completed = draw(st.booleans())
