@@ -15,8 +15,14 @@ def main() -> int:
         return cli.main(sys.argv[1:])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sam_project.settings")
     from django.core.management import execute_from_command_line
+    from environs import EnvError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except EnvError as fault:
+        cure = "`make up` writes them to .sam/settings.env; otherwise set them in the environment."
+        sys.stderr.write(f"Refused: settings.invalid: {fault} {cure}\n")
+        return 1
     return 0
 
 

@@ -27,6 +27,8 @@ class NamedValueCommand(OperatorCommand):
 
     def set_value(self, options: Options) -> Answer:
         environment = environments.named(options["environment"])
+        if sys.stdin.isatty():
+            self.stderr.write("The value is what you type now, line ends included; Ctrl-D ends it.")
         # One byte beyond the limit is enough to be refused for; the rest of an endless input is not read.
         value = sys.stdin.buffer.read(values.MAX_BYTES + 1)
         row, warnings = values.set_value(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -102,3 +103,15 @@ def test_refused_callers_leave_nothing_behind(environment: Environment) -> None:
     assert not Release.objects.exists()
     assert not RegistryMint.objects.exists()
     assert not IdempotentCall.objects.exists()
+
+
+@pytest.mark.parametrize("query", ["version=%0d%0aX:y", "version=%00", "format=xml", "nonsense=1"])
+def test_the_schema_takes_no_parameter_that_it_does_not_know(query: str) -> None:
+    answer = Client().get(f"/api/v1/schema/?{query}")
+    assert answer.status_code == 400 and answer.json()["code"] == "request.parameter"
+
+
+@pytest.mark.parametrize("cursor", ["abc", "2026-01-01T00:00:00Z", "\N{GRINNING FACE}", "2026-01-01T00:00:00Z+x"])
+def test_a_cursor_that_no_answer_gave_is_the_callers_fault(caller: Caller, cursor: str) -> None:
+    answer = caller.get(f"/environments/production/logs/?cursor={quote(cursor)}")
+    assert answer.status_code == 400 and answer.json()["code"] == "request.parameter"

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,6 +231,35 @@ def test_a_release_that_was_altered_is_found_too(run: Run, environment: Environm
     Release.objects.filter(pk=release.pk).update(manifest=b"{}")
     broken = run("verify_log", "--json")
     assert (broken.status, broken.last["ok"]) == (1, False)
+
+
+def shell(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """manage.py in a process of its own, with nothing but these in its environment."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=Path(__file__).resolve().parents[3],
+        env={"PATH": os.environ["PATH"], "SAM_SETTINGS_FILE": os.devnull, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_without_settings_a_command_says_which_and_where_from() -> None:
+    ended = shell("project", "list")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Refused: settings.invalid: ")
+    assert "SAM_SECRET_KEY" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_without_a_database_a_command_says_so_at_once_and_in_one_line() -> None:
+    given = {"SAM_SECRET_KEY": "k" * 50, "SAM_KEK": os.environ["SAM_KEK"]}
+    ended = shell("project", "list", "--json", DATABASE_URL="postgres://sam:sam@127.0.0.1:1/none", **given)
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout.splitlines()[-1])["code"] == "database.unavailable"
+    assert ended.stderr.startswith("Refused: database.unavailable: ")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_operators_are_named_in_what_they_did(run: Run, environment: Environment) -> None:

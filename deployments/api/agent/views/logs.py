@@ -22,7 +22,10 @@ from .base import AgentView
 ANSWER_WITHIN_SECONDS = 15
 # As the wire has it: what passes here is not refused when the node is asked.
 _SERVICE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_CURSOR_MAX_LENGTH = 200
+# As the node gives it: the time of a line, and how many lines of that time were given.
+_CURSOR = re.compile(
+    r"[0-9]{4}-[0-1][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?Z\+[0-9]{1,9}", re.ASCII
+)
 
 
 class LogsFailed(DeploymentError):
@@ -60,7 +63,7 @@ class Logs(AgentView):
         service = asked.matching("service", _SERVICE, "the name of a service") or ""
         since = asked.moment("since")
         limit = asked.whole("limit", default=100, least=1, most=logs.MAX_LINES)
-        cursor = asked.text("cursor", max_length=_CURSOR_MAX_LENGTH) or ""
+        cursor = asked.matching("cursor", _CURSOR, "the `next` of an answer before") or ""
         asked.check()
         query = logs.ask(environment=environment, service=service, since=since, limit=limit, cursor=cursor)
         response = Held()

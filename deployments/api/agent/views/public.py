@@ -14,6 +14,7 @@ from .... import catalogue
 from ... import errors
 from .. import documentation as docs
 from .. import shapes
+from ..parameters import Parameters
 from .base import AgentView
 
 
@@ -22,6 +23,14 @@ class Schema(SpectacularAPIView):
 
     authentication_classes = []
     permission_classes = []
+
+    def get(self, request: Request, *args: object, **kwargs: object) -> Response:
+        """Only what the library knows how to read: its `version` would go into a header as it came."""
+        asked = Parameters(request.query_params)
+        asked.choice("format", ("json", "yaml"), default="yaml")
+        asked.check()
+        answer: Response = super().get(request, *args, **kwargs)
+        return answer
 
 
 # Swagger UI draws its icons from data: URLs in its own style sheet.

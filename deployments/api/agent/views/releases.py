@@ -52,7 +52,7 @@ class ReleaseList(AgentView):
         """The releases of an environment, newest first."""
         environment = self.environment(slug)
         asked = self.parameters()
-        page = Page(asked, environment.releases.all(), "sequence")
+        page = Page(asked, environment.releases.defer("manifest"), "sequence")
         asked.check()
         return Response(page.answer(selected.represent))
 
