@@ -33,8 +33,7 @@ from scripts.vm import apps, authority, fronts, images
 from scripts.vm.authority import Authority
 from scripts.vm.fronts import Front
 
-PROJECT, ENVIRONMENT, SIZE = "demo", "vm", "medium"
-TARGET = f"{PROJECT}/{ENVIRONMENT}"
+ENVIRONMENT, SIZE = "vm", "medium"
 PLANE_SECONDS = 120
 LIVE_SECONDS = 600
 PAGE_SECONDS = 400
@@ -122,9 +121,14 @@ class Demonstration:
     plane: Plane
     provider: QemuProvider
     clock: clocks.Clock
+    project: str = field(default_factory=lambda: f"demo-{secrets.token_hex(3)}")
     token: str = ""
     reference: str = ""
     mark: str = field(default_factory=lambda: f"written-once-{secrets.token_hex(4)}")
+
+    @property
+    def target(self) -> str:
+        return f"{self.project}/{ENVIRONMENT}"
 
     def go(self) -> None:
         self.prepare()
@@ -142,11 +146,11 @@ class Demonstration:
 
     def prepare(self) -> None:
         manage = self.plane.manage
-        manage("project", "create", PROJECT)
-        manage("environment", "create", TARGET, "--gate", "open", "--account", "qemu", "--size", SIZE)
-        manage("variable", "set", TARGET, "MARK", given=self.mark)
-        self.token = manage("agent_token", "create", PROJECT, "--name", "demo")["token"]
-        self.clock.tell(f"project, environment {TARGET} on account qemu, a variable, an agent's token")
+        manage("project", "create", self.project)
+        manage("environment", "create", self.target, "--gate", "open", "--account", "qemu", "--size", SIZE)
+        manage("variable", "set", self.target, "MARK", given=self.mark)
+        self.token = manage("agent_token", "create", self.project, "--name", "demo")["token"]
+        self.clock.tell(f"project, environment {self.target} on account qemu, a variable, an agent's token")
 
     def push(self) -> None:
         login = self.ask("POST", "registry-credentials/", b"{}")
@@ -190,12 +194,12 @@ class Demonstration:
         self.clock.tell(f"{url} answers: {' / '.join(page.splitlines())}")
 
     def stop_and_start(self) -> None:
-        self.plane.manage("environment", "stop", TARGET)
+        self.plane.manage("environment", "stop", self.target)
         self._await_state("stopped")
         if self._servers():
             raise DemoError(f"stopped, and still there: {self._servers()}")
         self.clock.tell("stopped: the machine is given back, the volume is kept")
-        self.plane.manage("environment", "start", TARGET)
+        self.plane.manage("environment", "start", self.target)
         self._await_state("active")
         self.clock.tell("started again, on a new machine")
 
@@ -212,7 +216,7 @@ class Demonstration:
         server_id = self._servers()[0]
         self.provider.delete_server(server_id)
         self.clock.tell(f"machine {server_id} deleted at the provider, behind the plane's back")
-        self.plane.manage("environment", "replace-node", TARGET, "--confirm", ENVIRONMENT)
+        self.plane.manage("environment", "replace-node", self.target, "--confirm", ENVIRONMENT)
         self.clock.tell("an operator asked for another one")
 
         def is_another() -> bool:
@@ -308,8 +312,11 @@ def _front_ports(path: Path) -> tuple[int, int]:
 
 
 def _end_machines(provider: QemuProvider, state: Path) -> None:
+    """Volumes too: nobody releases to this plane again."""
     for path in (state / "qemu" / "servers").glob("vm-*"):
         provider.delete_server(path.name)
+    for path in (state / "qemu" / "volumes").glob("vol-*"):
+        provider.delete_volume(path.name)
 
 
 def _stop(*_: object) -> None:
