@@ -21,6 +21,9 @@ _REFERENCE = re.compile(rf"((?:{_HOST}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?
 _PATH_ALONE = re.compile(_PATH, re.ASCII).fullmatch
 _HOST_ALONE = re.compile(_HOST, re.ASCII).fullmatch
 _HEX_NAME = re.compile(r"[a-f0-9]{64}", re.ASCII)
+# References that are right at a glance: short, lower case, with a tag or without.
+_COMMON = re.compile(rf"(?:[a-z0-9]+(?:[.-][a-z0-9]+)*(?::[0-9]+)?/)?{_PATH}(?::{_TAG})?", re.ASCII).fullmatch
+_HEX_LENGTH: Final = 64
 _SHA256 = re.compile(r"sha256:[a-f0-9]{64}", re.ASCII)
 _PINNED = re.compile(rf"{_HOST}/{_PATH}@sha256:[a-f0-9]{{64}}", re.ASCII)
 
@@ -65,6 +68,17 @@ def parse_reference(text: str) -> ImageReference:
     if digest is None and tag is None:
         tag = DEFAULT_TAG
     return ImageReference(host, path, tag, digest)
+
+
+def is_reference(text: str) -> bool:
+    """True if `parse_reference` would read it; cheap for the common forms."""
+    if _COMMON(text) and len(text) < _HEX_LENGTH and "_" not in text:
+        return True
+    try:
+        parse_reference(text)
+    except ImageReferenceError:
+        return False
+    return True
 
 
 def is_pinned(text: str) -> bool:

@@ -187,7 +187,10 @@ def canonical(manifest: Manifest) -> bytes:
 
 def canonical_json(document: Any) -> bytes:
     """RFC 8785 bytes of a document without floats whose member names are ASCII."""
-    return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, sort_keys=True, separators=(",", ":"))
 
 
 def digest(manifest: Manifest) -> str:

@@ -33,9 +33,6 @@ MAX_NODES: Final = 5000
 MAX_SCALAR_BYTES: Final = 16 * 1024
 
 _BOM = b"\xef\xbb\xbf"
-_NUMERIC_FIRST = nodes.NUMERIC_FIRST
-_WORD_FIRST = nodes.WORD_FIRST
-_LONGEST_WORD = nodes.LONGEST_WORD
 
 
 @dataclass(slots=True)
@@ -55,7 +52,7 @@ def read(document: bytes, findings: Findings) -> Tree:
         _note_raw_characters(text, findings)
         if _scanner_would_stop(text):
             return Tree(None, whole=False)
-    return _Reader(document, findings, escapes="\\" in text).read()
+    return _Reader(document, text, findings).read()
 
 
 def _text(document: bytes, findings: Findings) -> str | None:
@@ -120,10 +117,12 @@ _UNREADABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff
 class _Reader:
     """One reading. The state is a stack of open collections; a key waits until its value comes."""
 
-    def __init__(self, document: bytes, findings: Findings, *, escapes: bool) -> None:
+    def __init__(self, document: bytes, text: str, findings: Findings) -> None:
         self._parser = CParser(document)
         self._findings = findings
-        self._escapes = escapes
+        self._escapes = "\\" in text
+        self._marked = "!" in text or "&" in text
+        self._long = len(text) > 4096
         self._root: Node | None = None
 
     def read(self) -> Tree:
@@ -198,39 +197,37 @@ class _Reader:
     def _fill(self) -> bool:
         """Read events until the root is complete. False if a bound stops the reading.
 
-        The one long function of the loader: it runs for every node, and a call costs as much as a step of it.
+        The one long function of the loader: it runs for every node, and a call costs as much as a step of it. What most
+        documents cannot have (a tag, an anchor, an escape, a long value) is asked of the document first, once.
         """
         get_event: Any = self._parser.get_event
+        scalar, mapping, sequence, maximum = ScalarEvent, MappingStartEvent, SequenceStartEvent, MAX_NODES
+        numeric_first, word_first, longest_word = nodes.NUMERIC_FIRST, nodes.WORD_FIRST, nodes.LONGEST_WORD
+        marked, escapes, long = self._marked, self._escapes, self._long
         stack: list[tuple[list[Node], set[str] | None, Node]] = []  # what is open around the current collection
         items: list[Node] = []  # the current collection's children
         names: set[str] | None = None  # its keys so far, where it is a mapping
         key: Node = None  # the key that waits for its value
-        self._root = None
         count = 0
         while True:
             event = get_event()
             kind = type(event)
-            if kind is ScalarEvent:
+            if kind is scalar:
                 value = event.value
-                style = event.style
-                first = value[:1]
-                if (
-                    event.tag
-                    or event.anchor
-                    or (
-                        not style
-                        and (first in _NUMERIC_FIRST or (first in _WORD_FIRST and len(value) <= _LONGEST_WORD))
-                    )
-                ):
-                    self._inspect(event, is_key=names is not None and key is None)
-                if len(value) > 4096 and len(value.encode()) > MAX_SCALAR_BYTES:
-                    self._too_long(event)
-                if style == '"' and self._escapes and characters.UNESCAPED.search(value):
+                if not event.style:
+                    first = value[:1]
+                    if first in numeric_first or (first in word_first and len(value) <= longest_word):
+                        self._inspect_plain(event, is_key=names is not None and key is None)
+                elif escapes and event.style == '"' and characters.UNESCAPED.search(value):
                     self._note_escaped(event)
-            elif kind is MappingStartEvent or kind is SequenceStartEvent:
+                if marked and (event.tag or event.anchor):
+                    self._inspect(event)
+                if long and len(value) > 4096 and len(value.encode()) > MAX_SCALAR_BYTES:
+                    self._too_long(event)
+            elif kind is mapping or kind is sequence:
                 event.value = []
-                if event.tag or event.anchor:
-                    self._inspect(event, is_key=False)
+                if marked and (event.tag or event.anchor):
+                    self._inspect(event)
             elif kind is MappingEndEvent or kind is SequenceEndEvent:
                 items, names, key = stack.pop()
                 if not stack:
@@ -240,38 +237,39 @@ class _Reader:
                 self._alias(event)
 
             count += 1
-            if count > MAX_NODES:
+            if count > maximum:
                 return self._too_many(event)
 
             if names is None:
-                if self._root is None:
-                    self._root = event
                 items.append(event)
             elif key is None:
                 key = event
-                if kind is ScalarEvent:
+                if kind is scalar:
                     if value in names:
                         self._duplicate(event)
                     names.add(value)
                     continue
                 self._complex_key(event)
             else:
-                if type(key) is ScalarEvent:
+                if type(key) is scalar:
                     event.key = key
                     items.append(event)
                 key = None
 
-            if kind is MappingStartEvent or kind is SequenceStartEvent:
-                if len(stack) + 1 == MAX_DEPTH:
+            if kind is mapping or kind is sequence:
+                if not stack:
+                    self._root = event
+                elif len(stack) + 1 == MAX_DEPTH:
                     count = self._skip(count)
                     if count > MAX_NODES:
                         return self._too_many(event)
                     continue
                 stack.append((items, names, key))
                 items = event.value
-                names = set() if kind is MappingStartEvent else None
+                names = set() if kind is mapping else None
                 key = None
             elif not stack:
+                self._root = event
                 return True
 
     def _skip(self, count: int) -> int:
@@ -297,8 +295,21 @@ class _Reader:
                 )
         return count
 
-    def _inspect(self, event: Node, *, is_key: bool) -> None:
-        """Note what is wrong with the writing of one node: a tag, an anchor, an ambiguous or non-string key."""
+    def _inspect_plain(self, event: Node, *, is_key: bool) -> None:
+        """Note a plain scalar that is ambiguous, or a key that is no string."""
+        if is_key:
+            self._key(event)
+        elif not event.tag and nodes.ambiguous(event.value):
+            self._findings.error(
+                event,
+                "compose.ambiguous",
+                "YAML 1.1 and YAML 1.2 read this plain value differently.",
+                "Quote it.",
+                (replace(event, event.value),),
+            )
+
+    def _inspect(self, event: Node) -> None:
+        """Note an anchor and a tag."""
         if event.anchor:
             self._findings.error(
                 event,
@@ -308,17 +319,6 @@ class _Reader:
             )
         if event.tag:
             self._tag(event)
-        elif type(event) is ScalarEvent and event.style == "":
-            if is_key:
-                self._key(event)
-            elif nodes.ambiguous(event.value):
-                self._findings.error(
-                    event,
-                    "compose.ambiguous",
-                    "YAML 1.1 and YAML 1.2 read this plain value differently.",
-                    "Quote it.",
-                    (replace(event, event.value),),
-                )
 
     def _key(self, event: Node) -> None:
         text = event.value

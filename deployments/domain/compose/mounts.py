@@ -23,6 +23,7 @@ from deployments.domain.compose.rules import (
 
 NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 FORBIDDEN_TARGETS: Final = ("/proc", "/sys", "/dev", "/run/docker.sock", "/var/run/docker.sock")
+_FORBIDDEN = re.compile(rf"(?:{'|'.join(map(re.escape, FORBIDDEN_TARGETS))})(?:/|\Z)").match
 MAX_PATH: Final = 4096
 _SHORTEST = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[^/]+)+", re.DOTALL)
 
@@ -182,7 +183,7 @@ def target_fault(target: str) -> str | None:
         return "Nothing can be mounted over the root of the container."
     if len(path) > MAX_PATH or not _SHORTEST.fullmatch(path):
         return f"The path {echo(target)} is not in its shortest form."
-    if any(path == forbidden or path.startswith(f"{forbidden}/") for forbidden in FORBIDDEN_TARGETS):
+    if _FORBIDDEN(path):
         return f"{echo(target)} belongs to the kernel or to the container engine."
     if ":" in path or "," in path:
         return "A path with a colon or a comma cannot be mounted."

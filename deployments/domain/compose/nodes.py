@@ -110,32 +110,68 @@ def child(node: Node, name: str) -> Node | None:
 
 
 class Paths:
-    """The RFC 6901 pointer of any node of a tree: one walk when first asked, then one join per question.
+    """The RFC 6901 pointer of any node of a tree.
 
+    Nodes do not know their parents: that would make circles, which only the garbage collector can free. The first few
+    questions follow the marks downwards; whoever asks more often gets an index of the whole tree.
     `origins` maps nodes that were made while reading to the nodes of the document that they stand for.
     """
+
+    _FEW = 16
 
     def __init__(self, root: Node, origins: dict[int, Node] | None = None) -> None:
         self._root = root
         self._origins = origins or {}
         self._parents: dict[int, tuple[Node, str]] | None = None
+        self._asked = 0
 
     def pointer(self, node: Node) -> str:
-        """The pointer of `node`, "" for the root."""
+        """The pointer of `node`, "" for the root and for what has no place in the tree."""
+        while id(node) in self._origins:
+            node = self._origins[id(node)]
+        if node is self._root:
+            return ""
+        self._asked += 1
+        if self._asked <= self._FEW:
+            parts = _way_down(self._root, node)
+            if parts is not None:
+                return "".join(f"/{escaped(part)}" for part in parts)
+        return self._way_up(node)
+
+    def _way_up(self, node: Node) -> str:
         if self._parents is None:
             self._parents = _parents(self._root)
         parts: list[str] = []
         while node is not self._root:
-            origin = self._origins.get(id(node))
-            if origin is not None:
-                node = origin
-                continue
             above = self._parents.get(id(node))
             if above is None:  # a mark without a node: a broken byte, or what stands in a key
                 return ""
             node, part = above
             parts.append(part)
         return "".join(f"/{escaped(part)}" for part in reversed(parts))
+
+
+def _way_down(root: Node, goal: Node) -> list[str] | None:
+    """The parts that lead to `goal`, found by its mark; None if the marks do not lead there."""
+    line, column = goal.start_mark.line, goal.start_mark.column
+    parts: list[str] = []
+    node = root
+    while True:
+        kind = type(node)
+        if kind is not Mapping and kind is not Sequence:
+            return None
+        below, part = None, ""
+        for number, value in enumerate(node.value):
+            mark = value.key.start_mark if kind is Mapping else value.start_mark
+            if mark.line > line or (mark.line == line and mark.column > column):
+                break
+            below, part = value, value.key.value if kind is Mapping else str(number)
+        if below is None:
+            return None
+        parts.append(part)
+        if below is goal or (kind is Mapping and below.key is goal):
+            return parts
+        node = below
 
 
 def _parents(root: Node) -> dict[int, tuple[Node, str]]:

@@ -62,32 +62,41 @@ class Relations:
 
     def check(self) -> None:
         """Note every fault between the parts."""
+        if self.reading.errors:
+            # What only changes the fix or the hint of an error that is there already.
+            for name, members in self.services.items():
+                self._moved_limits(name, members)
+                self._secret_files(members)
         for name, members in self.services.items():
-            self._moved_limits(members)
-            self._targets(name, members)
-            self._update_order(members)
-            self._restart(name, members)
-            self._secret_files(members)
+            if "volumes" in members or "tmpfs" in members:
+                self._targets(name, members)
+                self._update_order(members)
+            if "restart" in members:
+                self._restart(name, members)
         self._declared_volumes()
-        self._bind_mounts()
-        self._dependencies()
-        self._cycles()
+        if any(self.dependencies.values()):
+            self._dependencies()
+            self._cycles()
         self._pre_flight()
-        self._routes()
-        staying = self._staying()
-        self._public_route(staying)
+        if self.routes:
+            self._routes()
+        if self.reading.errors:
+            self._bind_mounts()
+            self._public_route(self._staying())
+        else:
+            self._public_route(set(self.service_nodes))
         self._private_ports()
         self._container_names()
 
     # Limits
 
-    def _moved_limits(self, members: Members) -> None:
+    def _moved_limits(self, name: str, members: Members) -> None:
         """`mem_limit` and its like have fixes that carry them to where limits are; their values are read as there."""
         for key, limit in _MOVED_LIMITS.items():
             node = members.nodes.get(key)
             if node is None:
                 continue
-            service = self._service_of(node)
+            service = self.service_nodes[name]
             finding = next(found for found in reversed(self.reading.errors) if found.node is node)
             deploy = nodes.child(service, "deploy")
             taken, possible = _limit_place(deploy, limit)
@@ -98,9 +107,6 @@ class Relations:
                 finding.fix = (remove(node),)
             elif possible:
                 _LIMIT_RULES[limit](node, self.reading)
-
-    def _service_of(self, node: Node) -> Node:
-        return next(service for service in self.service_nodes.values() if any(each is node for each in service.value))
 
     # Secrets
 

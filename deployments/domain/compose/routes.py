@@ -129,7 +129,7 @@ def _by_name(node: Node, reading: Reading, what: str, key: str) -> Members | Non
     spellings: dict[str, str] = {}
     for child in node.value:
         name = child.key.value
-        members.nodes.setdefault(name, child)
+        members.nodes[name] = child  # the last one where a name stands twice, as for the values
         if not NAME.fullmatch(name) and not key_already_noted(child):
             reading.error(
                 child,

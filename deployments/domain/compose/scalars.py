@@ -44,6 +44,8 @@ def image(node: Node, reading: Reading) -> str | None:
         reading.mismatch(node, "an image")
         return None
     value: str = node.value
+    if images.is_reference(value):
+        return value
     try:
         images.parse_reference(value)
     except images.ImageReferenceError as error:
