@@ -14,6 +14,7 @@ def main() -> int:
 
         return cli.main(sys.argv[1:])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "sam_project.settings")
+    os.environ.setdefault("SAM_DATABASE_POOL", "false")
     from django.core.management import execute_from_command_line
     from environs import EnvError
 

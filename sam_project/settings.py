@@ -59,13 +59,15 @@ APPLY_GRACE_SECONDS = env.int("SAM_APPLY_GRACE_SECONDS", 60)
 PAYLOAD_LIFETIME_SECONDS = env.int("SAM_PAYLOAD_LIFETIME_SECONDS", 1800)
 ALLOWED_HOSTS = env.list("SAM_ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"])
 DATABASE_URL = env.dj_db_url("DATABASE_URL", "postgres://sam:sam@127.0.0.1:5432/sam")
+# Web and worker share connections; a command needs one, and would wait 20 s for the pool of a database that is away.
+DATABASE_POOL = env.bool("SAM_DATABASE_POOL", True)
 REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
 env.seal()
 
 DATABASES = {"default": DATABASE_URL}
 DATABASES["default"]["OPTIONS"] = {
     **DATABASES["default"].get("OPTIONS", {}),
-    "pool": {"min_size": 1, "max_size": 24, "timeout": 20},
+    **({"pool": {"min_size": 1, "max_size": 24, "timeout": 20}} if DATABASE_POOL else {}),
     "options": "-c lock_timeout=15s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
 }
 

@@ -102,9 +102,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         from django.views.defaults import server_error as page
 
         return page(request)
-    return answer(
-        Refusal(500, "server.error", "Something is wrong on the server. The same call may work later.", retryable=True)
-    )
+    return answer(Refusal(500, "server.error", "Something is wrong on the server. The operator finds it in the log."))
 
 
 def no_such_path(path: str) -> Refusal:
@@ -127,7 +125,7 @@ def _unforeseen(error: Exception) -> Refusal:
     reference = uuid.uuid4().hex[:12]
     log.error("unforeseen error %s", reference, exc_info=error)
     detail = f"Something is wrong on the server. The operator finds it in the log under {reference}."
-    return Refusal(500, "server.error", detail, retryable=True)
+    return Refusal(500, "server.error", detail)
 
 
 def _retry_after(seconds: float | None) -> dict[str, str]:

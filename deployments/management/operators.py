@@ -15,7 +15,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import InterfaceError, OperationalError, ProgrammingError
 
 from agents.errors import AgentsError
 from providers.errors import ProviderError
@@ -67,7 +67,6 @@ class OperatorCommand(BaseCommand):
 
     def handle(self, *arguments: Any, **options: Any) -> None:
         run: Action = options["run"]
-        _without_pool()
         try:
             answer = run(options)
         except KeyboardInterrupt:
@@ -138,12 +137,6 @@ def table(rows: Sequence[Sequence[object]], *, empty: str) -> list[str]:
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts]
-
-
-def _without_pool() -> None:
-    """A command needs one connection, and a pool would wait 20 s, aloud, for a database that is not there."""
-    if connection.connection is None:
-        connection.settings_dict["OPTIONS"].pop("pool", None)
 
 
 def _refusal(error: Exception) -> tuple[str, str]:

@@ -38,8 +38,8 @@ from registry.errors import KeyUnusable, QuotaExceeded
         (RequestDataTooBig(), 413, "request.too_large", False),
         (SuspiciousOperation(), 400, "request.malformed", False),
         (OperationalError("connection to server at 10.0.0.1 failed"), 503, "database.unavailable", True),
-        (ProgrammingError("column does not exist"), 500, "server.error", True),
-        (RuntimeError("boom"), 500, "server.error", True),
+        (ProgrammingError("column does not exist"), 500, "server.error", False),
+        (RuntimeError("boom"), 500, "server.error", False),
     ],
 )
 def test_each_kind_of_error_has_its_status_and_code(
