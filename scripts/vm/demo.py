@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -81,6 +81,7 @@ class Plane:
         try:
             wait_for(self.where.up.exists, "the plane", PLANE_SECONDS, meanwhile=lambda: _check_alive(process))
             self._up = places.read_json(self.where.up)
+            self._seen = self._rows("select coalesce(max(id), 0) from timeline_event")[0][0]
             yield
         finally:
             process.send_signal(signal.SIGTERM)
@@ -98,15 +99,19 @@ class Plane:
         return answer
 
     def tell_story(self) -> None:
-        """Print what the timeline has since the last time: boots, volumes and releases, as they happen."""
-        with psycopg.connect(self._up["database_url"], autocommit=True) as connection:
-            rows = connection.execute(
-                "select id, kind, data from timeline_event where id > %s order by id", (self._seen,)
-            ).fetchall()
-        for number, kind, data in rows:
+        """Print what the timeline has since the last time, boots, volumes and releases, each with its own time."""
+        now = time.time()
+        for number, at, kind, data in self._rows(
+            "select id, at, kind, data from timeline_event where id > %s order by id", self._seen
+        ):
             self._seen = number
-            if kind.partition(":")[0] in ("node", "volume", "release", "environment", "apply", "order"):
-                self.clock.tell(f"    {kind} {_short(data)}")
+            if kind.partition(":")[0] in ("node", "volume", "release", "environment"):
+                since = time.monotonic() - self.clock.began - (now - at.timestamp())
+                print(f"vm-demo: {since:6.2f} s      {kind} {_short(data)}", flush=True)
+
+    def _rows(self, query: LiteralString, *values: object) -> list[Any]:
+        with psycopg.connect(self._up["database_url"], autocommit=True) as connection:
+            return connection.execute(query, values).fetchall()
 
 
 def _short(data: dict[str, Any]) -> str:
