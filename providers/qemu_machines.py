@@ -24,6 +24,7 @@ from providers.errors import Busy, OperationFailed, PreconditionFailed
 START_SECONDS = 20.0
 ASK_SECONDS = 5.0
 END_SECONDS = 5.0
+RELEASE_SECONDS = 1.0
 PROGRAM = "qemu-system-x86_64"
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
@@ -184,14 +185,22 @@ class Monitor:
         raise ConnectionResetError(f"the monitor closed during {command}")
 
     def frees(self, node: str) -> bool:
-        """Close a disk's file. False: its device is gone for the guest, and still being taken apart by QEMU."""
-        try:
-            self.ask("blockdev-del", **{"node-name": node})
-        except OperationFailed as refusal:
-            if "in use" in refusal.message:
+        """Close a disk's file. False: its device is gone for the guest, and QEMU still takes it apart.
+
+        That takes milliseconds, so that it is worth asking again at once.
+        """
+        until = time.monotonic() + RELEASE_SECONDS
+        while True:
+            try:
+                self.ask("blockdev-del", **{"node-name": node})
+            except OperationFailed as refusal:
+                if "in use" not in refusal.message:
+                    raise
+            else:
+                return True
+            if time.monotonic() > until:
                 return False
-            raise
-        return True
+            time.sleep(0.02)
 
     def has_device(self, name: str) -> bool:
         """Whether a device of that id is plugged in."""

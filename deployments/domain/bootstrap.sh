@@ -257,7 +257,7 @@ tidy() { # nothing stays that was made for the boot alone, the copies that cloud
     for copy in user-data.txt user-data.txt.i cloud-config.txt scripts/runcmd obj.pkl; do
         rm -f "/var/lib/cloud/instance/$copy"
     done
-    rm -f /etc/systemd/system/sam-boot.service
+    rm -f /run/cloud-init/instance-data-sensitive.json /etc/systemd/system/sam-boot.service
     mv "$LOG" /var/log/sam-boot.log
     rm -rf "$HERE"
 }
