@@ -100,9 +100,7 @@ def _dependency(row: Row, snippet: str) -> str:
 def _http(row: Row, snippet: str) -> str:
     members = ["path: /healthz", "port: 3000"]
     kept = [each for each in members if not each.startswith(f"{row.key}:")]
-    return TOP.format(
-        service="    healthcheck: {x-sam-http: {" + ", ".join([*kept, snippet]) + "}}", volume="", top=""
-    )
+    return TOP.format(service="    healthcheck: {x-sam-http: {" + ", ".join([*kept, snippet]) + "}}", volume="", top="")
 
 
 def _volume(row: Row, snippet: str) -> str:

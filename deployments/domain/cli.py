@@ -1,4 +1,4 @@
-"""The two commands that need no server: `compose_check` and `render`. Imports neither Django nor anything that waits."""
+"""The two commands that need no server: `compose_check` and `render`. Imports no Django."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from deployments.domain import compose, images, manifest, renderer
 from deployments.domain.compose import Parsed
 from deployments.domain.compose.json_loader import MAX_BYTES as MAX_JSON_BYTES
-from deployments.domain.manifest import Manifest, UnresolvedError
+from deployments.domain.manifest import UnresolvedError
 from deployments.domain.problems import Problem
 
 DONE, REFUSED, USAGE = 0, 1, 2
@@ -168,7 +168,7 @@ def _digests(name: str | None) -> dict[str, str]:
 
 def _is_manifest(document: bytes) -> bool:
     """True for a JSON object with a member `v`; a Compose file in JSON has none."""
-    if not document.lstrip()[:1] == b"{":
+    if document.lstrip()[:1] != b"{":
         return False
     try:
         read = json.loads(document)

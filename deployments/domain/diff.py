@@ -38,7 +38,7 @@ MASKED: Final = "(changed)"
 
 
 def diff(old: Manifest | None, new: Manifest) -> tuple[Change, ...]:
-    """Every difference once, sorted by service and name. Values of `environment` are not told, only that they differ."""
+    """Every difference once, sorted by service and name. Values of `environment` are not told."""
     before = manifests.to_json(old) if old is not None else _EMPTY
     after = manifests.to_json(new)
     changes = [
@@ -46,9 +46,11 @@ def diff(old: Manifest | None, new: Manifest) -> tuple[Change, ...]:
         *_members("volumes", "volumes", None, before["volumes"], after["volumes"]),
         *_routes(old.routes if old is not None else (), new.routes),
     ]
-    for what in ("pre_flight", "worker"):
-        if before.get(what) != after.get(what):
-            changes.append(Change("topology", None, what, before.get(what), after.get(what)))
+    changes += [
+        Change("topology", None, what, before.get(what), after.get(what))
+        for what in ("pre_flight", "worker")
+        if before.get(what) != after.get(what)
+    ]
     return tuple(sorted(changes, key=lambda change: (change.service or "", change.kind, change.what)))
 
 
@@ -139,5 +141,6 @@ def _told(route: Route | None) -> dict[str, Any] | None:
     if route is None:
         return None
     return {
-        "mode": route.mode, "port": route.port, "host": route.host, "path": route.path, "health_path": route.health_path,
+        "mode": route.mode, "port": route.port, "host": route.host, "path": route.path,
+        "health_path": route.health_path,
     }  # fmt: skip

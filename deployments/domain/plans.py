@@ -159,7 +159,7 @@ def _downtime(old: Manifest | None, new: Manifest, restarts: tuple[str, ...]) ->
 
 
 def _site(route: Route) -> tuple[str | None, str, str | None]:
-    """What a visitor asks for: a host and a path; without a host, the route's own site, which is that of its service."""
+    """What a visitor asks for: host and path; a route without a host has a site of its own."""
     return (route.host, route.path, None if route.host else f"{route.service}:{route.port}")
 
 

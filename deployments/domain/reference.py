@@ -13,7 +13,9 @@ _NOTE = "<!-- Written by `make golden` from the table of keys; edit the table in
 def compose_page() -> str:
     """docs/compose.md: every key, the decision, what it takes or why it is refused, and an example."""
     rows = [row for _, found, _ in catalogue.MAPPINGS for row in found]
-    counts = {decision: sum(row.decision == decision for row in rows) for decision in ("accepted", "dropped", "rejected")}
+    counts = {
+        decision: sum(row.decision == decision for row in rows) for decision in ("accepted", "dropped", "rejected")
+    }
     lines = [
         "# Compose: the accepted subset\n",
         _NOTE,

@@ -1,4 +1,4 @@
-"""Compose in, manifest out: every fault of a file in one answer, or the manifest that it means. Pure; no input raises."""
+"""Compose in, manifest out: every fault of a file in one answer, or the manifest that it means. No input raises."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _PLAIN_ASCII = bytes((0x09, 0x0A, *range(0x20, 0x7F)))
 
 
 def raw_is_clean(document: bytes, text: str) -> bool:
-    """True if no raw character of the document is refused. The usual document is printable ASCII, and read at a glance."""
+    """True if no raw character of the document is refused. The usual one is printable ASCII: read at a glance."""
     return not document.translate(None, _PLAIN_ASCII) or RAW.search(text) is None
 
 

@@ -18,7 +18,8 @@ _PLAIN_REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII).fullmatch
 _INT64 = 1 << 63
 
 _TEMPLATE_FAULTS: Final = {
-    "bare": ("compose.reference_bare", "A reference needs braces here: `${NAME}`.", "Write `${NAME}`, or `$$` for a dollar."),
+    "bare": ("compose.reference_bare", "A reference needs braces here: `${NAME}`.",
+    "Write `${NAME}`, or `$$` for a dollar."),
     "unclosed": ("compose.reference_syntax", "A `${` is not closed.", "Close it with `}`, or write `$$` for a dollar."),
     "nested": (
         "compose.reference_nested",

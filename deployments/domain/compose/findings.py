@@ -126,12 +126,13 @@ def problems(found: Iterable[Finding], paths: nodes.Paths) -> tuple[Problem, ...
     ordered = sorted(found, key=Finding.place)
     shown = [_problem(finding, paths) for finding in ordered[:MAX_PROBLEMS]]
     left_out = len(ordered) - len(shown)
+    noun = "error" if not shown or shown[0].severity == "error" else "warning"
     if left_out:
         last = shown[-1]
         shown.append(
             Problem(
                 MORE, last.severity, "", last.line, last.column,
-                f"{left_out} more {'error' if last.severity == 'error' else 'warning'}{'s' * (left_out > 1)} not shown.",
+                f"{left_out} more {noun}{'s' * (left_out > 1)} not shown.",
                 "Cure the ones above and send the document again.",
             )
         )  # fmt: skip

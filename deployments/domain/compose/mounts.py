@@ -208,7 +208,8 @@ LONG_ROWS: tuple[Row, ...] = (
         hint="Remove it.", code="compose.mount_tmpfs_options",
     ),
     rejected(
-        "image", "Images cannot be mounted.", "image: {subpath: x}", hint="Remove it.", code="compose.mount_image_options",
+        "image", "Images cannot be mounted.", "image: {subpath: x}", hint="Remove it.",
+        code="compose.mount_image_options",
     ),
     rejected(
         "consistency", "It has no effect on Linux.", "consistency: cached", hint="Remove it.",
@@ -273,7 +274,7 @@ def cured_bind(mount: MountRead, name: str) -> Any:
 
 
 def volume_name_for(source: str) -> str | None:
-    """The volume's name that a bind mount's source suggests: its last part, if the source is relative and has no dot."""
+    """The volume's name that a bind mount suggests: the last part of a relative source, if it has no dot."""
     if source[:1] in ("/", "~", "\\") or "$" in source:
         return None
     last = source.rstrip("/").rpartition("/")[2]

@@ -217,7 +217,8 @@ LONG_ROWS: tuple[Row, ...] = (
         schema={"type": ["integer", "string"]}, required=True,
     ),
     dropped(
-        "published", ignoring("compose.host_port", "The host's port is dropped: the node chooses where the route is served.",
+        "published", ignoring("compose.host_port",
+        "The host's port is dropped: the node chooses where the route is served.",
                               "Remove it."),
         "Dropped: the node chooses where a route is served.", 'published: "8080"', code="compose.host_port",
     ),

@@ -126,7 +126,9 @@ class Relations:
         ]
         if used:
             finding = next(found for found in reversed(self.reading.errors) if found.node is node)
-            finding.hint = f"Remove it; set the secret in the environment, and write {', '.join(used)} under `environment`."
+            finding.hint = (
+                f"Remove it; set the secret in the environment, and write {', '.join(used)} under `environment`."
+            )
 
     # Mounts
 
@@ -236,7 +238,7 @@ class Relations:
         return bool(members.get("ports") or members.get("expose")) or name in self.routed
 
     def is_job(self, name: str) -> bool:
-        """A job runs to completion: `no`, or absent or `on-failure` while another service awaits it; never with a port."""
+        """A job runs to completion: `no`, or absent or `on-failure` while somebody awaits it; never with a port."""
         restart = self.services[name].get("restart", "")
         may_end = restart == "no" or (name in self.awaited and (restart == "" or restart.startswith("on-failure")))
         return may_end and not self._has_ports(name)

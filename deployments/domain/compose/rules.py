@@ -28,7 +28,7 @@ class Reading(Findings):
         self.nearest_left = MAX_NEAREST
 
     def nearest(self, name: str, known: Iterable[str]) -> str | None:
-        """The nearest known name, for the first fifty questions of a document only: each costs a comparison with all."""
+        """The nearest known name, for the first fifty questions of a document: each is a comparison with all."""
         if self.nearest_left <= 0:
             return None
         self.nearest_left -= 1
@@ -314,7 +314,7 @@ def missing(node: Node, key: str, what: str, reading: Reading) -> None:
 def _unknown(
     node: Node, child: Node, table: Mapping[str, Row], what: str, reading: Reading, at: Mapping[str, Node]
 ) -> Row | None:
-    """Note a key that the table does not have. Answers the row it was meant for, to read its value by, if there is one."""
+    """Note a key that the table does not have. Answers the row that it was meant for, if any, to read its value by."""
     key: str = child.key.value
     if key.startswith("x-") and not key.startswith("x-sam-"):
         extension(child, reading)

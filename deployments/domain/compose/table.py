@@ -189,7 +189,8 @@ _REFUSED: Final = (
 
 # Keys whose removal would change what the author meant: no fix, but a hint.
 _NOT_REMOVABLE: Final = (
-    ("build", "Nothing is built on a node.", "Build the image, push it to the project's registry, and name it in `image`.",
+    ("build", "Nothing is built on a node.",
+     "Build the image, push it to the project's registry, and name it in `image`.",
      "build: ."),
     ("extends", "Other files do not come along.", "Write the service out in this file.",
      "extends: {service: base, file: base.yaml}"),
@@ -253,9 +254,11 @@ SERVICE: Final[tuple[Row, ...]] = (
             "container_name: web1", code="compose.container_name"),
     dropped("labels", labels.labels, "Dropped, unless they would steer a proxy or an updater: then refused.",
             "labels: {org.example.team: blue}", code="compose.labels", refused="labels: {traefik.enable: 'true'}"),
-    rejected("mem_limit", "Limits have one place.", "mem_limit: 256M", hint="Move it to deploy.resources.limits.memory."),
+    rejected("mem_limit", "Limits have one place.", "mem_limit: 256M",
+             hint="Move it to deploy.resources.limits.memory."),
     rejected("cpus", "Limits have one place.", "cpus: 0.5", hint="Move it to deploy.resources.limits.cpus."),
-    rejected("pids_limit", "Limits have one place.", "pids_limit: 100", hint="Move it to deploy.resources.limits.pids."),
+    rejected("pids_limit", "Limits have one place.", "pids_limit: 100",
+             hint="Move it to deploy.resources.limits.pids."),
     rejected("profiles", "A service runs in every release, or it does not belong in the file.", "profiles: [debug]",
              hint="Take the service out, or the profiles.", rule=dependencies.profiles),
     rejected("scale", "A service has one container.", "scale: 2", hint="Remove it.", rule=dependencies.scale),

@@ -19,7 +19,8 @@ DIGEST = "sha256:" + "0" * 64
 POISON = {
     "SAM_SECRET_99": "poison", "NAME": "poison", "HOME": "/poison", "IMAGE": "poison", "TIMEZONE": "poison",
     "COMPOSE_PROFILES": "poison", "COMPOSE_FILE": "/nowhere.yaml", "COMPOSE_PATH_SEPARATOR": "x",
-    "COMPOSE_ENV_FILES": "/nowhere.env", "COMPOSE_CONVERT_WINDOWS_PATHS": "1", "DOCKER_DEFAULT_PLATFORM": "linux/poison",
+    "COMPOSE_ENV_FILES": "/nowhere.env", "COMPOSE_CONVERT_WINDOWS_PATHS": "1",
+    "DOCKER_DEFAULT_PLATFORM": "linux/poison",
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def of_rendering(found: Manifest, directory: Path, values: Mapping[str, str]) ->
     beside = directory / "rendered"
     beside.mkdir(exist_ok=True)
     (beside / ".env").write_text("".join(f"{name}=from-dot-env\n" for name in [*POISON, *values, *resolved]))
-    return _config(rendered, beside, {**{name: "poison" for name in values}, **POISON, **resolved})
+    return _config(rendered, beside, {**dict.fromkeys(values, "poison"), **POISON, **resolved})
 
 
 def _config(document: bytes, directory: Path, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -66,7 +67,8 @@ def comparable(service: Mapping[str, Any]) -> dict[str, Any]:
     """
     kept = {key: service.get(key) for key in ("command", "entrypoint", "user", "working_dir", "stop_signal", "init")}
     kept["environment"] = {
-        name: None if value is None else value.replace("$$", "$") for name, value in service.get("environment", {}).items()
+        name: None if value is None else value.replace("$$", "$")
+        for name, value in service.get("environment", {}).items()
     }
     for key in ("command", "entrypoint"):
         kept[key] = None if kept[key] is None else [word.replace("$$", "$") for word in kept[key]]

@@ -83,7 +83,8 @@ def test_a_command_that_compose_cannot_split_is_refused_here_too(line: str, tmp_
 TEXTS = [
     "plain", "", " ", "  padded  ", "no", "012", "1e3", "null", "~", "true", "0x1F", "2001-01-01", "a: b", "a #b", "#a",
     "- a", "[a]", "{a}", "'quoted'", '"quoted"', "back\\slash", "tab\there", "line\nline\n", "\n", "é", "日本", "😀𝄞",
-    "\u2028", "\u2029", "\u00a0", "$$", "$$$$", "$$HOME", "$$" + "{HOME}", "$1", "$ ", "a$", "$(x)", "%", "@", "`", "!x", "&x",
+    "\u2028", "\u2029", "\u00a0", "$$", "$$$$", "$$HOME", "$$" + "{HOME}", "$1", "$ ", "a$", "$(x)", "%", "@", "`",
+    "!x", "&x",
     "*x", "|", ">", "?", "? a", ":", "a:", "x" * 5000, "<<", "=", "---", "...", "\u0301", "y", "0", "-0", "00",
 ]  # fmt: skip
 
@@ -92,7 +93,8 @@ def test_environment_values_read_back_as_they_are(tmp_path: Path) -> None:
     members = {f"T{number}": text for number, text in enumerate(TEXTS)}
     members |= {
         "REFERENCE": "${NAME}", "PART": "a ${NAME} b ${DB_PASSWORD}", "DEFAULT": "${UNSET:-a default}",
-        "EMPTY_DEFAULT": "${EMPTY:-used}", "NO_DEFAULT": "${UNSET:-}", "MESSAGE": "${NAME:?must be set}", "IS_EMPTY": "${EMPTY}",
+        "EMPTY_DEFAULT": "${EMPTY:-used}", "NO_DEFAULT": "${UNSET:-}", "MESSAGE": "${NAME:?must be set}",
+        "IS_EMPTY": "${EMPTY}",
         "LINES": "${LONG_ONE}", "DOLLARS": "$$${NAME}$$", "DOLLAR_DEFAULT": "${UNSET:-a$$b}",
     }  # fmt: skip
     numbers = "NUMBER: 12, NEGATIVE: -3, TRUTH: true, LIE: False, ZERO: 0, BIG: 9223372036854775807"
@@ -101,7 +103,12 @@ def test_environment_values_read_back_as_they_are(tmp_path: Path) -> None:
 
 
 def test_an_environment_in_a_list_reads_back_as_it_is(tmp_path: Path) -> None:
-    items = [f"T{number}={text}" for number, text in enumerate(TEXTS)] + ["A.B=c", "EMPTY=", "EQUALS=a=b=c", "R=${NAME}"]
+    items = [f"T{number}={text}" for number, text in enumerate(TEXTS)] + [
+        "A.B=c",
+        "EMPTY=",
+        "EQUALS=a=b=c",
+        "R=${NAME}",
+    ]
     same(services({"web": f"environment: {edits.written(items).decode()}"}), tmp_path)
 
 
@@ -119,12 +126,19 @@ def test_durations_and_sizes_read_back_as_they_are(tmp_path: Path) -> None:
     same(services({f"s{number}": f"shm_size: {each}" for number, each in enumerate(sizes)}), tmp_path)
     limits = ["6M", "512m", "1g", "1.5G", '"1073741824"', "0.5gb", "1tib"]
     same(
-        services({f"m{number}": f"deploy: {{resources: {{limits: {{memory: {each}}}}}}}" for number, each in enumerate(limits)}),
+        services(
+            {
+                f"m{number}": f"deploy: {{resources: {{limits: {{memory: {each}}}}}}}"
+                for number, each in enumerate(limits)
+            }
+        ),
         tmp_path,
     )
     cpus = ["1", '"0.5"', "0.25", '"1.50"', ".5", "2.0", "0.001"]
     same(
-        services({f"c{number}": f"deploy: {{resources: {{limits: {{cpus: {each}}}}}}}" for number, each in enumerate(cpus)}),
+        services(
+            {f"c{number}": f"deploy: {{resources: {{limits: {{cpus: {each}}}}}}}" for number, each in enumerate(cpus)}
+        ),
         tmp_path,
     )
 

@@ -40,11 +40,13 @@ def test_golden_files_of_each_key(case: Case) -> None:
         if not snippet:
             continue
         if name == "accepted" and case.row.decision == "rejected":
-            name = "refused"  # noqa: PLW2901 - a rejected key has one example, which is refused
+            name = "refused"
         document = case.document(snippet)
         parsed = compose.parse(document)
         kept(folder / f"{name}.yaml", document)
-        kept(folder / f"{name}.problems.json", pretty([each.as_json() for each in (*parsed.problems, *parsed.warnings)]))
+        kept(
+            folder / f"{name}.problems.json", pretty([each.as_json() for each in (*parsed.problems, *parsed.warnings)])
+        )
         if parsed.manifest is not None:
             pinned = manifest.pin(parsed.manifest, dict.fromkeys(manifest.images(parsed.manifest).values(), DIGEST))
             kept(folder / f"{name}.manifest.json", pretty(manifest.to_json(parsed.manifest)))

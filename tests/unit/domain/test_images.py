@@ -28,16 +28,21 @@ H = "a" * 64
         ("a__b/c--d.e_f", "docker.io", "a__b/c--d.e_f", "latest", None),
     ],
 )
-def test_a_reference_has_docker_s_defaults(text: str, host: str, path: str, tag: str | None, digest: str | None) -> None:
+def test_a_reference_has_docker_s_defaults(
+    text: str, host: str, path: str, tag: str | None, digest: str | None
+) -> None:
     assert images.parse_reference(text) == images.ImageReference(host, path, tag, digest)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "Nginx", "a/B", "https://a.example/b", "docker://a", "user:pw@a.example/b", "user@a.example/b", "a:${TAG}", "$A",
-        H, f"sha256:{H}", "a@sha256:abc", f"a@sha512:{H}{H}", f"a@sha256:{H.upper()}", "a:", "a@", "/a", "a/", "a//b", "a b", "-a",
-        "a:-b", "a___b", "a..b", "a.example:port/b", "reg.ex_ample/b", f"a:{'t' * 129}", "a" * 256, "a\n", "é", ":5000/a", "a:b:c",
+        "", " ", "Nginx", "a/B", "https://a.example/b", "docker://a", "user:pw@a.example/b", "user@a.example/b",
+        "a:${TAG}", "$A",
+        H, f"sha256:{H}", "a@sha256:abc", f"a@sha512:{H}{H}", f"a@sha256:{H.upper()}", "a:", "a@", "/a", "a/", "a//b",
+        "a b", "-a",
+        "a:-b", "a___b", "a..b", "a.example:port/b", "reg.ex_ample/b", f"a:{'t' * 129}", "a" * 256, "a\n", "é",
+        ":5000/a", "a:b:c",
     ],
 )  # fmt: skip
 def test_what_is_no_reference_is_refused(text: str) -> None:

@@ -12,7 +12,9 @@ CASES = list(cases())
 DIGEST = "sha256:" + "0" * 64
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.row.decision == "accepted"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.row.decision == "accepted"], ids=lambda case: case.name
+)
 def test_the_example_of_an_accepted_key_parses_without_a_word(case: Case) -> None:
     parsed = compose.parse(case.document(case.row.example))
     assert parsed.manifest is not None, parsed.problems
@@ -33,7 +35,9 @@ def test_the_example_of_a_dropped_key_gets_one_warning_and_changes_nothing(case:
     assert parsed.manifest == compose.parse(case.document("")).manifest
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.row.decision == "rejected"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.row.decision == "rejected"], ids=lambda case: case.name
+)
 def test_the_example_of_a_rejected_key_has_one_problem_with_the_key_s_own_code(case: Case) -> None:
     document = case.document(case.row.example)
     parsed = compose.parse(document)
@@ -52,7 +56,9 @@ def test_every_rejected_key_has_a_code_and_a_reason_of_its_own_place() -> None:
     assert len({code for _, code in rejected}) == len(rejected)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.row.decision == "accepted"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.row.decision == "accepted"], ids=lambda case: case.name
+)
 def test_what_is_accepted_goes_through_json_and_is_rendered(case: Case) -> None:
     found = compose.parse(case.document(case.row.example)).manifest
     assert found is not None

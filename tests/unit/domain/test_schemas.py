@@ -38,7 +38,9 @@ def test_the_schemas_are_schemas() -> None:
     jsonschema.Draft202012Validator.check_schema(schemas.manifest())
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.row.decision != "rejected"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.row.decision != "rejected"], ids=lambda case: case.name
+)
 def test_what_the_parser_accepts_the_schema_accepts(case: Case) -> None:
     document = case.document(case.row.example)
     SUBSET.validate(values(document))
@@ -47,7 +49,9 @@ def test_what_the_parser_accepts_the_schema_accepts(case: Case) -> None:
     MANIFEST.validate(json.loads(manifest.canonical(parsed.manifest)))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.row.decision == "rejected"], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.row.decision == "rejected"], ids=lambda case: case.name
+)
 def test_a_rejected_key_is_none_of_the_schema_s(case: Case) -> None:
     assert not SUBSET.is_valid(values(case.document(case.row.example)))
 
