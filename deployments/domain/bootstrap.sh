@@ -70,16 +70,17 @@ missing_packages() {
     ! lacks_apparmor || printf ' apparmor'
 }
 
-source_of_bookworm() { # the address of this machine's own source of Debian 12
+source_of_bookworm() { # the address of this machine's own source of Debian 12; its code name is known after an update
     # shellcheck disable=SC2016 # apt-get's own names
-    apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
-        awk '$2 == "bookworm" && $3 == "main" { print $1; exit }'
+    apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(RELEASE) $(CODENAME)' 'Created-By: Packages' |
+        awk '$2 == "main" && ($3 == "bookworm" || $4 == "bookworm") { print $1; exit }'
 }
 
 add_docker_source() { # Debian 12 has no Compose v2 of its own: these few packages come from Debian 13, and nothing else
     [ "$ID/${VERSION_CODENAME:-}" = debian/bookworm ] || return 0
     case $packages in *docker.io*) ;; *) return 0 ;; esac
     address=$(source_of_bookworm)
+    [ -n "$address" ] || { $apt update && address=$(source_of_bookworm); }
     [ -n "$address" ] || { echo "this machine has no source of Debian 12 to derive that of Debian 13 from" && return 1; }
     cat >/etc/apt/sources.list.d/docker-from-trixie.sources <<SOURCE
 Types: deb
@@ -106,8 +107,8 @@ packages() {
     packages=$(missing_packages)
     [ -n "$packages" ] || { echo "nothing is missing" && return 0; }
     echo "missing:$packages"
-    add_docker_source
     apt="apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Languages=none -o Acquire::Retries=3"
+    add_docker_source
     $apt update
     # shellcheck disable=SC2086 # lists of words
     $apt install --no-install-recommends $packages

@@ -152,10 +152,10 @@ def _codename() -> str:
 
 def _source(codename: str) -> str:
     """The address of this machine's own source of the suite. Raises ImageError."""
-    argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)", "Created-By: Packages"]
-    for line in _run(argv).splitlines():
-        address, suite, component = line.split(" ", 2)
-        if (suite, component) == (codename, "main"):
+    wanted = "$(REPO_URI) $(COMPONENT) $(RELEASE) $(CODENAME)"  # the last is known after an update alone
+    for line in _run(["apt-get", "indextargets", "--format", wanted, "Created-By: Packages"]).splitlines():
+        address, component, *suites = line.split(" ")
+        if component == "main" and codename in suites:
             return address
     raise ImageError(f"this machine has no package source of {codename}.")
 
