@@ -33,6 +33,8 @@ REDELIVERY_SECONDS = 15.0
 OTHER_SEQUENCE = "payload.other_sequence"
 EQUIVOCATION = "payload.equivocation"
 MAX_KEYSET_STEPS = 100
+MAX_SKEW_SECONDS = 60
+"""How far behind a clock may simply run: as far as the control plane lets it in the times of requests."""
 _NO_OUTCOME = "agent.no_outcome"
 
 
@@ -182,7 +184,7 @@ class Intake:
 
     def _accept(self, environment_id: str, payload: Payload) -> Verdict:
         known = self._store.knowledge(environment_id, volume_root=self._volume_root)
-        return inbox.accept(payload, known, now=int(time.time()))
+        return inbox.accept(payload, known, now=_time_of_acceptance(known.server_time))
 
     def _carry_out(self, lane: Lane, statement: Statement, payload: Payload, cancel: Cancellation) -> None:
         environment_id, seq = lane.environment_id, statement.seq
@@ -347,3 +349,14 @@ class Intake:
             self._reporter.add(lane.environment_id, progress)
 
         return report
+
+
+def _time_of_acceptance(server_time: int) -> int:
+    """Now: the node's clock, or the highest signed server time seen where the clock runs a little behind that.
+
+    A machine without time service starts at a whole second of its hardware clock, so it is behind by a part of one, and
+    every reply would put it back behind again: it would never accept anything. What the control plane signed is a lower
+    bound of the true time. Further behind is a clock that was set back, which the inbox refuses.
+    """
+    now = int(time.time())
+    return server_time if 0 < server_time - now <= MAX_SKEW_SECONDS else now
