@@ -11,13 +11,15 @@ from django.db import transaction
 log = logging.getLogger(__name__)
 
 
-def advance(environment_id: UUID) -> None:
-    """Have the worker advance this environment soon after the caller's transaction commits."""
+def advance(environment_id: UUID, *, after_seconds: float = 0) -> None:
+    """Have the worker advance this environment so many seconds after the caller's transaction commits."""
 
     def send() -> None:
         try:
             # By name, since tasks import services, and services send nudges.
-            current_app.send_task("deployments.tasks.advance_environment", [str(environment_id)])
+            current_app.send_task(
+                "deployments.tasks.advance_environment", [str(environment_id)], countdown=after_seconds or None
+            )
         except Exception as fault:  # noqa: BLE001 - whatever the broker's client raises, the sweep comes within seconds
             log.warning("no nudge for environment %s, the sweep will find it: %s", environment_id, type(fault).__name__)
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from .services import housekeeping, reconciliation, releases, shutdowns, sweeps
+from .services import housekeeping, reconciliation, releases, shutdowns, surveys, sweeps, workspaces
 
 
 @shared_task
@@ -16,7 +16,7 @@ def advance_environment(environment_id: str) -> None:
 
 @shared_task
 def sweep_unfinished() -> int:
-    return sweeps.each("unfinished", releases.unfinished(limit=sweeps.BATCH), reconciliation.advance)
+    return sweeps.each("unfinished", reconciliation.unfinished(limit=sweeps.BATCH), reconciliation.advance)
 
 
 @shared_task
@@ -28,6 +28,16 @@ def sweep_deadlines() -> int:
 @shared_task
 def sweep_silent_nodes() -> int:
     return housekeeping.mark_silent_nodes()
+
+
+@shared_task
+def sweep_accounts() -> int:
+    return sweeps.each("accounts", surveys.due(), surveys.survey)
+
+
+@shared_task
+def sweep_workspaces() -> int:
+    return workspaces.sweep()
 
 
 @shared_task

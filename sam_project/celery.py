@@ -15,5 +15,7 @@ app.conf.beat_schedule = {
     "advance": {"task": "deployments.tasks.sweep_unfinished", "schedule": 5.0},
     "silence": {"task": "deployments.tasks.sweep_silent_nodes", "schedule": 15.0},
     "settle": {"task": "deployments.tasks.sweep_deadlines", "schedule": 10.0},
+    "survey": {"task": "deployments.tasks.sweep_accounts", "schedule": 5.0},
+    "workspaces": {"task": "deployments.tasks.sweep_workspaces", "schedule": 15.0},
     "forget": {"task": "deployments.tasks.sweep_expired", "schedule": 300.0},
 }

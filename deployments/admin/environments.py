@@ -33,7 +33,8 @@ def _need_me(rows: QuerySet[Environment]) -> QuerySet[Environment]:
     """A node that is silent or broken, reports that are late, or a newest release that failed."""
     newest = Release.objects.filter(environment=OuterRef("pk")).order_by("-sequence").values("status")[:1]
     late = Q(observation__reported_at__lt=timezone.now() - _LATE, state=EnvironmentState.ACTIVE)
-    node = Q(node__state__in=[NodeState.UNREACHABLE, NodeState.FAILED]) | Q(node__quarantined_at__isnull=False)
+    broken = [NodeState.UNREACHABLE, NodeState.FAILED, NodeState.LOST]
+    node = Q(node__state__in=broken) | Q(node__quarantined_at__isnull=False)
     rows = rows.annotate(newest_status=Subquery(newest))
     return rows.filter(
         late | node | Q(newest_status__in=[ReleaseStatus.FAILED, ReleaseStatus.UNKNOWN]) | Q(failures__gt=0)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from timeline.records import Question, RecordAdmin, everything
 
 from ..domain.states import NodeState, VolumeState
-from ..models import Installation, LogQuery, Node, NodeNonce, Volume
+from ..models import Installation, LogQuery, Node, NodeNonce, Orphan, Survey, Volume
 
 _LATE = timedelta(minutes=2)
 
@@ -24,7 +24,7 @@ class WhichAreLate(Question):
             "Late, failed or quarantined",
             lambda rows: rows.exclude(state=NodeState.DELETED).filter(
                 Q(last_seen_at__lt=timezone.now() - _LATE)
-                | Q(state__in=[NodeState.UNREACHABLE, NodeState.FAILED])
+                | Q(state__in=[NodeState.UNREACHABLE, NodeState.FAILED, NodeState.LOST])
                 | Q(quarantined_at__isnull=False)
             ),
         ),
@@ -55,10 +55,16 @@ class NodeAdmin(RecordAdmin):
         "disk",
         "last_seen_at",
         "quarantined_at",
+        "operation",
+        "poll_after",
         "fault",
         "failures",
         "retry_at",
         "claimed_until",
+        "servers_asked",
+        "owned_volume_ids",
+        "boot_deadline_at",
+        "active_at",
         "enrolment_expires_at",
         "created_at",
     )
@@ -90,18 +96,43 @@ class VolumeAdmin(RecordAdmin):
         "name",
         "state",
         "size_gb",
+        "wanted_gb",
         "account",
         "location",
         "volume_id",
         "server_id",
         "device_path",
+        "device_serial",
         "ever_formatted",
+        "operation",
+        "poll_after",
         "fault",
         "failures",
         "retry_at",
         "claimed_until",
         "created_at",
     )
+
+
+@admin.register(Survey)
+class SurveyAdmin(RecordAdmin):
+    """When each account was looked through last."""
+
+    list_display = ("account", "surveyed_at", "failures", "retry_at")
+    search_fields = ("account",)
+    fields = ("account", "surveyed_at", "poll_after", "fault", "failures", "retry_at", "claimed_until")
+    ordering = ("account",)
+
+
+@admin.register(Orphan)
+class OrphanAdmin(RecordAdmin):
+    """What is at a provider under our labels, and paid for, while no row points to it."""
+
+    list_display = ("resource_id", "kind", "account", "environment_id", "first_seen_at", "gone_at")
+    list_filter = ("kind", "account")
+    search_fields = ("resource_id", "account", "environment_id")
+    fields = ("account", "kind", "resource_id", "environment_id", "resource", "first_seen_at", "gone_at")
+    ordering = ("-first_seen_at",)
 
 
 @admin.register(LogQuery)

@@ -15,8 +15,9 @@ from .environments import Environment
 
 
 class Volume(models.Model):
-    """`size_gb` is what the provider says it has (10^9 bytes each; before it is made, what is asked for), `wanted_gb` what
-    it shall grow to, `server_id` where it is attached or is being attached.
+    """`size_gb` (10^9 bytes each) is what the provider says it has; before it is made, what is asked for.
+
+    `wanted_gb` is what it shall grow to, `server_id` where it is attached or is being attached.
     """
 
     NOUN: ClassVar[str] = "volume"

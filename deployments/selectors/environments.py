@@ -8,12 +8,14 @@ from typing import Any
 from django.utils import timezone
 
 from agents.principals import Principal
+from providers.models import ProviderAccount
 
 from ..domain.states import RELEASE_PENDING, NodeState, ReleaseStatus
 from ..models import Environment, NamedValue, Node, Observation, Release, Volume
 from . import policies
 
 Dimension = dict[str, Any]
+_LOST = ("node.lost", "volume.lost")
 _NO_WORD = {"state": "unknown", "code": "observation.none", "summary": "No node has reported on this environment yet."}
 
 
@@ -64,10 +66,17 @@ def _placement(environment: Environment) -> dict[str, Any]:
 def represent_node(node: Node) -> dict[str, Any]:
     return {
         "id": node.server_id or str(node.pk),
-        "provider": node.account,
+        "provider": provider_of(node.account),
+        "account": node.account,
         "state": node.state,
         "last_seen_at": node.last_seen_at.isoformat() if node.last_seen_at else None,
     }
+
+
+def provider_of(account: str) -> str:
+    """The slug of the account's provider; one that needs no credentials is its own account."""
+    slug = ProviderAccount.objects.filter(name=account).values_list("slug", flat=True).first()
+    return slug or account
 
 
 def represent_volume(row: Volume) -> dict[str, Any]:
@@ -118,14 +127,12 @@ def _node_dimension(node: Node | None, said: Dimension) -> Dimension:
 
 
 def _provider_dimension(environment: Environment, pending: Release | None) -> Dimension:
+    """What the pending release waits for at the provider, in the same words; else what is wrong with the node there."""
     waiting = pending.waiting if pending else None
-    if waiting and waiting["on"] in ("node", "volume") and waiting["code"].startswith("provider."):
-        return {
-            "state": "warning",
-            "code": waiting["code"],
-            "summary": waiting["message"],
-            "retry_at": waiting["retry_at"],
-        }
+    if waiting and waiting["on"] in ("node", "volume"):
+        is_trouble = waiting["code"].startswith("provider.") or waiting["code"] in _LOST
+        said = {name: waiting[name] for name in ("code", "message", "since", "retry_at")}
+        return {"state": "warning" if is_trouble else "pending", "summary": waiting["message"], **said}
     if environment.node and environment.node.fault:
         fault = environment.node.fault
         return {"state": "failed", "code": fault["code"], "summary": fault["message"]}

@@ -17,7 +17,7 @@ from ..domain.problems import Places, Problem
 from ..errors import InvalidSubmission
 from ..models import Environment
 from ..selectors import policies
-from . import values
+from . import storage_rules, values
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,10 @@ class Admitted:
     warnings: tuple[Problem, ...]
 
 
-def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> Admitted:
-    """Raises InvalidSubmission with every fault that could be found, and the registry's errors (retryable) as they are.
+def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool, is_new: bool = True) -> Admitted:
+    """`is_new`: not a manifest of before, whose volumes may have grown since it was written.
+
+    Raises InvalidSubmission with every fault that could be found, and the registry's errors (retryable) as they are.
 
     Images are looked up only when nothing else is wrong with where they come from: a foreign image is refused with the
     same words whether it exists or not.
@@ -38,6 +40,8 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool) -> A
         raise InvalidSubmission(parsed.problems)
     policy = policies.of(environment)
     problems = list(policy_rules.check(parsed.manifest, policy, parsed.places))
+    if is_new:
+        problems += storage_rules.problems(environment, parsed.manifest, parsed.places)
     if missing_is_fault:
         problems += _missing_references(environment, parsed.manifest, parsed.places)
     refused = {problem.pointer for problem in problems}

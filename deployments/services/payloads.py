@@ -329,7 +329,7 @@ def _source(row: Volume) -> DirectorySource | DeviceSource:
     return DeviceSource(
         "device",
         row.device_path,
-        serial=row.volume_id,
+        serial=row.device_serial or row.volume_id,
         size_bytes=row.size_gb * _BYTES_PER_GB,
         format=None if row.ever_formatted else "ext4",
     )

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from agents.principals import Principal
 from nodeagent.wire import digests
+from providers.errors import AccountPaused, ProviderError
 from timeline import events
 from timeline.transitions import transition
 
@@ -22,11 +22,19 @@ from .. import nudges, wakeups
 from ..domain import compose, manifest, plans
 from ..domain.compose import Parsed
 from ..domain.manifest import Manifest
-from ..domain.states import RELEASE_PENDING, RELEASE_SETTLED, RELEASE_WITH_NODE, EnvironmentState, ReleaseStatus
+from ..domain.states import (
+    RELEASE_PENDING,
+    RELEASE_SETTLED,
+    RELEASE_WITH_NODE,
+    EnvironmentState,
+    NodeState,
+    ReleaseStatus,
+)
 from ..errors import AlreadySettled, DeploymentError, NeverLive, NotFound, PlanStale
-from ..models import Environment, Release
+from ..models import Environment, Node, Release
 from ..selectors import manifests, policies
-from . import admission, gates, payloads, placements, release_log, values, volumes
+from . import admission, gates, obstacles, payloads, placements, release_log, values, volumes
+from .obstacles import Obstacle
 
 By = Mapping[str, str]
 _NOT_WITH_NODE = frozenset({ReleaseStatus.ACCEPTED, ReleaseStatus.WAITING})
@@ -217,7 +225,7 @@ def roll_back(*, environment: Environment, principal: Principal, to_sequence: in
     """
     gates.check(environment, principal)
     target = _rollback_target(environment, to_sequence)
-    admitted = admission.admit(environment, _reread(target), missing_is_fault=True)
+    admitted = admission.admit(environment, _reread(target), missing_is_fault=True, is_new=False)
     with transaction.atomic():
         row = _locked(environment.pk)
         gates.check(row, principal)
@@ -258,68 +266,74 @@ def _rollback_target(environment: Environment, to_sequence: int | None) -> Relea
 
 
 def advance(environment: Environment) -> None:
-    """Bring the newest pending release of an environment closer to its node: one bounded exchange per row at most.
+    """Bring the newest pending release of an environment closer to its node: a bounded exchange per row at most.
 
     Safe to run twice, late, or by several at once: each move is conditional.
     """
     release = _newest_waiting(environment)
     if release is None:
+        _tidy(environment)
         _finish_start(environment)
         return
     declared = {name: spec.size_gb for name, spec in manifests.of(release).volumes.items()}
     try:
-        node = placements.drive(environment, placements.ensure(environment.pk))
-        rows = volumes.drive(environment, node, volumes.ensure(environment.pk, declared)) if node.server_id else []
-    except DeploymentError as fault:
-        if fault.retryable:
-            _wait(release, _Obstacle("node", fault.code, str(fault)))
-        else:
-            _fail(release, fault.code, str(fault))
+        node = _placed(environment, release)
+        rows = volumes.ensure(environment.pk, declared, since=release.created_at)
+        if node.state not in (NodeState.FAILED, NodeState.LOST, NodeState.DELETING):
+            node = placements.drive(environment, node)
+            rows = volumes.drive(rows, placements.server_of(node))
+    except (DeploymentError, ProviderError) as fault:
+        _refused(release, "node", fault)
         return
-    obstacle = _obstacle(environment, release, node, rows, len(declared))
+    obstacle = obstacles.of(environment, release, node, rows, len(declared))
     if obstacle is None:
         _offer(environment, release, node)
     elif obstacle.is_final:
-        _fail(release, obstacle.code, obstacle.message)
+        _fail(release, obstacle.code, obstacle.message, more=obstacle.more)
     else:
         _wait(release, obstacle)
 
 
-@dataclass(frozen=True, slots=True)
-class _Obstacle:
-    """Why a release cannot be offered now. `on` is node, volume or release."""
+def _placed(environment: Environment, release: Release) -> Node:
+    """The node to go on with. One that failed an earlier release goes first; only then is there another one.
 
-    on: str
-    code: str
-    message: str
-    retry_at: str | None = None
-    is_final: bool = False
+    One that is lost stays: what replaces it is an operator's decision.
+    """
+    node = placements.ensure(environment.pk)
+    is_spent = node.state == NodeState.FAILED and node.fault and not obstacles.concerns(node.fault, release)
+    if not is_spent and node.state != NodeState.DELETING:
+        return node
+    if volumes.detach_all(environment) and placements.release_node(environment):
+        return placements.ensure(environment.pk)
+    return Node.objects.get(pk=node.pk)
 
 
-def _obstacle(
-    environment: Environment, release: Release, node: Any, rows: list[Any], declared: int
-) -> _Obstacle | None:
-    if node.state == "failed":
-        fault = node.fault or {}
-        return _Obstacle(
-            "node", fault.get("code", "node.failed"), fault.get("message", "The node could not be made."), is_final=True
-        )
-    for row, noun in [(node, "node"), *((row, "volume") for row in rows)]:
-        if row.fault:
-            return _Obstacle(noun, row.fault["code"], row.fault["message"], row.fault.get("retry_at"))
-    if node.quarantined_at:
-        return _Obstacle(
-            "node", "node.quarantined", "The node was enrolled a second time with other keys; an operator has to look."
-        )
-    if not placements.is_enrolled(node):
-        return _Obstacle(
-            "node", "node.enrolling", f"The node is {node.state}; the release goes on as soon as it has enrolled."
-        )
-    if len(rows) < declared or any(row.state != "attached" for row in rows):
-        return _Obstacle("volume", "volume.attaching", "A declared volume is not attached yet.")
-    if environment.releases.filter(status__in=RELEASE_WITH_NODE).exists():
-        return _Obstacle("release", "release.in_progress", "The release before this one is still with the node.")
-    return None
+def _tidy(environment: Environment) -> None:
+    """Nothing waits: what is under way is brought to its end, and what the live release no longer declares detached."""
+    placements.settle(environment)
+    volumes.settle(environment)
+    live = environment.releases.filter(status=ReleaseStatus.LIVE).first()
+    if live is not None and not environment.releases.filter(status__in=RELEASE_WITH_NODE).exists():
+        node = environment.node
+        server_id = placements.server_of(node) if node is not None else ""
+        volumes.tidy(environment, declared=set(manifests.of(live).volumes), server_id=server_id)
+
+
+def let_go_of_lost(environment: Environment) -> None:
+    """What is with a node that is gone will never be reported on. The truth of it is that nobody knows."""
+    summary = (
+        "The server was deleted at the provider while its node was at this release. How far it came, nobody knows."
+    )
+    give_up_with_node(environment, code="node.lost", summary=summary)
+
+
+def give_up_with_node(environment: Environment, *, code: str, summary: str) -> None:
+    """End as `unknown` what a node has that will not answer any more."""
+    with transaction.atomic():
+        row = _locked(environment.pk)
+        for release in row.releases.filter(status__in=RELEASE_WITH_NODE).select_related("environment"):
+            evidence = {"code": code, "summary": summary, "services": {}}
+            end(release, to=ReleaseStatus.UNKNOWN, evidence=evidence)
 
 
 def _newest_waiting(environment: Environment) -> Release | None:
@@ -331,7 +345,7 @@ def _newest_waiting(environment: Environment) -> Release | None:
     )
 
 
-def _offer(environment: Environment, release: Release, node: Any) -> None:
+def _offer(environment: Environment, release: Release, node: Node) -> None:
     """Sign the payload and hand it out, in one transaction: what the node can fetch is what the release says."""
     try:
         with transaction.atomic():
@@ -352,13 +366,17 @@ def _offer(environment: Environment, release: Release, node: Any) -> None:
             transition(release, to=ReleaseStatus.OFFERED, data=more, offered_at=now, progressed_at=now, waiting=None)
             wakeups.notify(f"node:{node.pk}", f"release:{release.pk}")
     except DeploymentError as fault:
-        if fault.retryable:
-            _wait(release, _Obstacle("release", fault.code, str(fault)))
-        else:
-            _fail(release, fault.code, str(fault))
+        _refused(release, "release", fault)
 
 
-def _wait(release: Release, obstacle: _Obstacle) -> None:
+def _refused(release: Release, on: str, fault: DeploymentError | ProviderError) -> None:
+    if fault.retryable or isinstance(fault, AccountPaused):
+        _wait(release, Obstacle(on, fault.code, str(fault)))
+    else:
+        _fail(release, fault.code, str(fault))
+
+
+def _wait(release: Release, obstacle: Obstacle) -> None:
     """Say what the release waits for; told once, and again only when the reason changes."""
     since = (release.waiting or {}).get("since") if (release.waiting or {}).get("code") == obstacle.code else None
     waiting = {
@@ -381,7 +399,7 @@ def _wait(release: Release, obstacle: _Obstacle) -> None:
         wakeups.notify(f"release:{release.pk}")
 
 
-def _fail(release: Release, code: str, summary: str) -> None:
+def _fail(release: Release, code: str, summary: str, *, more: Mapping[str, Any] | None = None) -> None:
     with transaction.atomic():
         release.refresh_from_db(fields=["status"])
         if release.status in RELEASE_PENDING:
@@ -391,7 +409,11 @@ def _fail(release: Release, code: str, summary: str) -> None:
                 .first()
             )
             Release.objects.filter(pk=release.pk).update(serving_after=live or 0)
-            end(release, to=ReleaseStatus.FAILED, evidence={"code": code, "summary": summary, "services": {}})
+            end(
+                release,
+                to=ReleaseStatus.FAILED,
+                evidence={"code": code, "summary": summary, "services": {}, **(more or {})},
+            )
 
 
 def _finish_start(environment: Environment) -> None:
@@ -430,18 +452,6 @@ def give_up_on(release_id: UUID) -> None:
                     "services": {},
                 },
             )
-
-
-def unfinished(*, limit: int) -> list[UUID]:
-    """Environments with something to move, those that have waited longest first."""
-    pending = Q(releases__status__in=_NOT_WITH_NODE) | Q(state__in=["stopping", "starting", "retiring"])
-    due = Q(retry_at__isnull=True) | Q(retry_at__lte=timezone.now())
-    return list(
-        Environment.objects.filter(pending, due)
-        .order_by("retry_at", "pk")
-        .distinct()
-        .values_list("pk", flat=True)[:limit]
-    )
 
 
 def _locked(environment_id: UUID) -> Environment:

@@ -12,25 +12,24 @@ from django.utils import timezone
 from timeline.transitions import transition
 
 from .. import nudges, wakeups
-from ..domain.states import RELEASE_WITH_NODE, EnvironmentState, OrderStatus, ReleaseStatus
+from ..domain.states import RELEASE_WITH_NODE, EnvironmentState, NodeState, OrderStatus, ReleaseStatus
 from ..models import Environment, Order
-from . import payloads, placements, releases, volumes
+from . import payloads, placements, releases, servers, volumes
 
 _ENDS = {EnvironmentState.STOPPING: EnvironmentState.STOPPED, EnvironmentState.RETIRING: EnvironmentState.RETIRED}
 
 
 def advance(environment: Environment) -> None:
-    """One step of a stop or retire; the next one comes with the node's receipt or the sweep."""
+    """One step of a stop or retire; the next one comes with the node's receipt, a poll's time, or the sweep."""
     order = environment.orders.order_by("-sequence").first()
     if order is None or order.status == OrderStatus.FAILED:
         return
     if order.status == OrderStatus.ACCEPTED:
         _offer(environment, order)
+    if order.status == OrderStatus.OFFERED:
+        _settle_without_node(environment, order)
     if order.status == OrderStatus.DONE and volumes.detach_all(environment) and placements.release_node(environment):
-        with transaction.atomic():
-            row = Environment.objects.locked(environment.pk)
-            if row.state in _ENDS:
-                transition(row, to=_ENDS[EnvironmentState(row.state)])
+        _end(environment)
 
 
 def _offer(environment: Environment, order: Order) -> None:
@@ -47,7 +46,24 @@ def _offer(environment: Environment, order: Order) -> None:
             environment=row, node=row.node, sequence=order.sequence, action=order.action, release=None, stopped=stopped
         )
         transition(order, to=OrderStatus.OFFERED, offered_at=timezone.now(), data={"sequence": order.sequence})
+        placements.drain(row.node)
         wakeups.notify(f"node:{row.node.pk}")
+
+
+def _settle_without_node(environment: Environment, order: Order) -> None:
+    """A node that is lost while it has the order will not answer, and runs nothing any more."""
+    if environment.node is None or environment.node.state != NodeState.LOST:
+        return
+    with transaction.atomic():
+        evidence: dict[str, object] = {"code": servers.LOST, "summary": "The node was gone before it could answer."}
+        settle(order, OrderStatus.DONE, evidence=evidence)
+
+
+def _end(environment: Environment) -> None:
+    with transaction.atomic():
+        row = Environment.objects.locked(environment.pk)
+        if row.state in _ENDS:
+            transition(row, to=_ENDS[EnvironmentState(row.state)])
 
 
 def settle(order: Order, to: OrderStatus, *, evidence: dict[str, object] | None = None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import F
@@ -12,11 +13,12 @@ from django.utils import timezone
 
 from ..models import Environment
 
+Row = TypeVar("Row")
 log = logging.getLogger(__name__)
 BATCH = 200
 
 
-def each(name: str, rows: Iterable[UUID], act: Callable[[UUID], object]) -> int:
+def each(name: str, rows: Iterable[Row], act: Callable[[Row], object]) -> int:
     """Answers how many rows failed."""
     failures = 0
     for row in rows:

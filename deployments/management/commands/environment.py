@@ -15,20 +15,18 @@ from deployments.management.operators import (
     Options,
     by_operator,
     environment_path,
-    later,
     table,
 )
 from deployments.models import Environment
 from deployments.selectors import environments as selected
-from deployments.services import accounts, environments
-from providers.accounts import AccountPaused
+from deployments.services import environments, replacements, sites
 
 _POLL_SECONDS = 0.5
 _PATH = "PROJECT/ENVIRONMENT"
 
 
 class Command(OperatorCommand):
-    help = "Environments: create, list, show, gate, stop, start, retire, replace-node."
+    help = "Environments: create, list, show, gate, place, stop, start, retire, replace-node."
 
     def actions(self, add: Add) -> None:
         create = add("create", self.create, "make an environment; its gate is closed unless said")
@@ -53,25 +51,30 @@ class Command(OperatorCommand):
             chosen = add(name, self._life(name), words)
             chosen.add_argument("environment", type=environment_path, metavar=_PATH)
             chosen.add_argument("--wait", type=int, default=0, metavar="SECONDS", help="wait so long for it to be done")
-        replace = add("replace-node", later("Replacing a node"), "give an environment another node")
+        replace = add("replace-node", self.replace_node, "give an environment another node; its volumes move along")
         replace.add_argument("environment", type=environment_path, metavar=_PATH)
-        replace.add_argument("--confirm", metavar="ENVIRONMENT")
+        replace.add_argument("--confirm", metavar="ENVIRONMENT", help="needed where the old node may still serve")
+        place = add("place", self.place, "choose where the next node of an environment comes from")
+        place.add_argument("environment", type=environment_path, metavar=_PATH)
+        place.add_argument("--account", metavar="NAME")
+        place.add_argument("--location", metavar="L")
+        place.add_argument("--size", metavar="S")
 
     def create(self, options: Options) -> Answer:
         project_slug, _, slug = options["environment"].partition("/")
         project = projects.named(project_slug)
-        _check_account(options["account"])
+        site = sites.choose(account=options["account"], location=options["location"], size=options["size"])
         environment = environments.create(
             project=project,
             slug=slug,
             gate_open=options["gate"] == "open",
-            account=options["account"],
-            location=options["location"],
-            size=options["size"],
+            account=site.account,
+            location=site.location,
+            size=site.size,
             by=by_operator(),
         )
         lines = [f"{environment} made on account {environment.account}; its agent gate is {options['gate']}."]
-        return Answer(lines, _represented(environment))
+        return Answer([*lines, *site.lines()], {**_represented(environment), **site.as_json()}, warnings=site.warnings)
 
     def gate(self, options: Options) -> Answer:
         environment = environments.named(options["environment"])
@@ -106,6 +109,26 @@ class Command(OperatorCommand):
         body = _represented(environments.named(options["environment"]))
         return Answer(_told(body), body)
 
+    def replace_node(self, options: Options) -> Answer:
+        environment = environments.named(options["environment"])
+        replacements.replace(environment=environment, confirm=options["confirm"], by=by_operator())
+        environment = environments.named(options["environment"])
+        return Answer(
+            [f"The node of {environment} is given back, then another one is made."], _represented(environment)
+        )
+
+    def place(self, options: Options) -> Answer:
+        environment = environments.named(options["environment"])
+        site = sites.choose(
+            account=options["account"] or environment.account,
+            location=_first(options["location"], environment.location),
+            size=_first(options["size"], environment.size),
+        )
+        sites.move(environment=environment, to=site, by=by_operator())
+        environment = environments.named(options["environment"])
+        lines = [f"The next node of {environment} comes from account {environment.account}."]
+        return Answer([*lines, *site.lines()], {**_represented(environment), **site.as_json()}, warnings=site.warnings)
+
     def _life(self, name: str) -> Callable[[Options], Answer]:
         def change(options: Options) -> Answer:
             environment = environments.named(options["environment"])
@@ -133,13 +156,8 @@ def _awaited(path: str, state: EnvironmentState, seconds: int) -> Environment:
     return environment
 
 
-def _check_account(name: str) -> None:
-    """Raises ProviderError for an account that there is not. A paused one can be named: waiting is what a pause is
-    for."""
-    try:
-        accounts.provider_of(name)
-    except AccountPaused:
-        return
+def _first(given: str | None, kept: str) -> str:
+    return kept if given is None else given
 
 
 def _represented(environment: Environment) -> dict[str, Any]:
