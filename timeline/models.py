@@ -51,7 +51,7 @@ class Severity(models.TextChoices):
 
 
 class Event(models.Model):
-    """Something that happened to a subject. `kind` reads `noun:what`, as in `release:live`. Only added, never changed."""
+    """Something that happened to a subject. `kind` reads `noun:what`, as in `release:live`. Only ever added."""
 
     at = models.DateTimeField()
     project_id = models.UUIDField()

@@ -40,4 +40,6 @@ def test_no_code_is_listed_twice_and_nothing_is_left_empty() -> None:
 
 def test_the_page_of_the_docs_is_the_catalogue() -> None:
     page = Path(__file__).resolve().parents[3] / "docs" / "problems.md"
-    assert page.read_text() == catalogue.as_markdown(), "write it again: manage.py problems --markdown > docs/problems.md"
+    assert page.read_text() == catalogue.as_markdown(), (
+        "write it again: manage.py problems --markdown > docs/problems.md"
+    )
