@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from django.conf import settings
 from django.db import transaction
@@ -132,7 +132,7 @@ def _warn(node: Node, summary: str) -> None:
 def _options(account: str) -> Mapping[str, Any]:
     """The account's options over those of its provider's settings."""
     row = ProviderAccount.objects.filter(name=account).first()
-    entry: Mapping[str, Any] = settings.PROVIDERS.get(row.slug if row else account, {})
+    entry = cast(Mapping[str, Any], settings.PROVIDERS.get(row.slug if row else account, {}))
     return {**entry.get("options", {}), **(row.options if row else {})}
 
 

@@ -18,9 +18,12 @@ page=/tmp/www/index.html
 echo "version: $VERSION" >$page
 echo "first: $(cat /data/first)" >>$page
 echo "starts:" $(cat /data/starts) >>$page
+set -- $(df -m /data)
+shift $(($# - 5))
+echo "megabytes: $1" >>$page
 exec httpd -f -p 8080 -h /tmp/www
 """
-APPLETS = ("sh", "httpd", "wget", "mkdir", "cat", "sleep", "echo", "mv", "sync")
+APPLETS = ("sh", "httpd", "wget", "mkdir", "cat", "sleep", "echo", "mv", "sync", "df")
 
 COMPOSE = """\
 services:
