@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from deployments.domain import compose, references
 from deployments.domain.compose.commands import SplitError, split
-from tests import edits
+from tests import corpus, edits
 from tests.compose_documents import Case, cases
 from tests.integration.domain import compose_config
 
@@ -176,16 +175,14 @@ volumes: {data: , other: {driver: local}}
     same(document, tmp_path)
 
 
-def corpus() -> list[Any]:
-    directory = Path(os.environ.get("SAM_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data")) / "compose"
-    if not directory.is_dir():
-        if os.environ.get("CI") == "true":
-            raise FileNotFoundError(directory)
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{directory} is not there (SAM_TEST_DATA)"))]
-    return [pytest.param(file, id=file.name) for file in sorted(directory.iterdir())]
+def files() -> list[Any]:
+    found = corpus.directory()
+    if found is None:
+        return [pytest.param(None, marks=pytest.mark.skip(reason="the real files are not here (SAM_TEST_DATA)"))]
+    return [pytest.param(file, id=file.name) for file in sorted(found.iterdir())]
 
 
-@pytest.mark.parametrize("file", corpus())
+@pytest.mark.parametrize("file", files())
 def test_a_real_file_reads_back_once_its_images_are_built_and_its_fixes_made(file: Path, tmp_path: Path) -> None:
     """`build` is replaced by an image; of what is refused, the offered fixes are made; what then parses is compared."""
     root = edits.model(file.read_bytes())

@@ -52,7 +52,7 @@ def test_a_person_reads_place_cure_and_code() -> None:
     "arguments",
     [
         ("compose_check",), ("compose_check", "a", "b"), ("compose_check", "-", "--nosuch"),
-        ("compose_check", "--help"),
+        ("compose_check", "--help"), ("compose_check", "--help"),
         ("compose_check", "/no/such/file"), ("render", "-"), ("render", "-", "--environment-id", "x"),
         ("render", "--environment-id", ID),
         ("render", "-", "--environment-id", ID, "--digests", "/no/such/file"),

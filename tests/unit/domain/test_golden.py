@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployments.domain import compose, manifest, reference, renderer, schemas
+from tests import corpus
 from tests.compose_documents import Case, cases
 
 ROOT = Path(__file__).parents[3]
@@ -61,3 +62,10 @@ def test_golden_pages_say_what_the_rows_say() -> None:
 def test_golden_schemas_are_those_of_the_rows() -> None:
     kept(ROOT / "docs" / "schemas" / "compose.json", pretty(schemas.compose_subset()))
     kept(ROOT / "docs" / "schemas" / "manifest.json", pretty(schemas.manifest()))
+
+
+def test_golden_page_of_real_files_says_what_comes_of_each() -> None:
+    files = corpus.directory()
+    if files is None:
+        pytest.skip("the real files are not here (SAM_TEST_DATA)")
+    kept(ROOT / "docs" / "compose-corpus.md", corpus.page(files).encode())

@@ -8,7 +8,6 @@ import os
 import random
 import time
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from deployments.domain import catalogue, compose, manifest, renderer
 from deployments.domain.compose import Parsed, characters, loader
+from tests import corpus
 from tests.compose_documents import cases
 
 DIGEST = "sha256:" + "0" * 64
@@ -42,8 +42,8 @@ def sound(parsed: Parsed) -> None:
 
 def seeds() -> list[bytes]:
     own = [case.document(text) for case in cases() for text in (case.row.example, case.row.refused) if text]
-    data = Path(os.environ.get("SAM_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data")) / "compose"
-    return own + [file.read_bytes() for file in sorted(data.glob("*"))]
+    real = corpus.directory()
+    return own + ([file.read_bytes() for file in sorted(real.iterdir())] if real else [])
 
 
 TOKENS = [
