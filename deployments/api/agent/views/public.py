@@ -24,6 +24,7 @@ class Schema(SpectacularAPIView):
     authentication_classes = []
     permission_classes = []
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: object, **kwargs: object) -> Response:
         """Only what the library knows how to read: its `version` would go into a header as it came."""
         asked = Parameters(request.query_params)
