@@ -17,6 +17,7 @@ from django.conf import settings
 
 from .domain import catalogue as documents
 from .domain.problems import DOCS_PREFIX
+from .domain.reference import anchor
 
 _FILE = Path(__file__).with_suffix(".toml")
 # Some documents are wrong by their sheer size; the beginning shows enough of them.
@@ -93,7 +94,8 @@ def as_markdown() -> str:
 def _section(entry: Entry) -> str:
     status = f" (HTTP {entry.status})" if entry.status else ""
     title = entry.title.rstrip(".")
-    return f"\n## {entry.code}\n{title}{status}.\n\nExample:{_example(entry.example)}\n\nCure: {entry.cure}\n"
+    head = f'\n<a id="{anchor(entry.code)}"></a>\n\n## {entry.code}\n{title}{status}.\n'
+    return f"{head}\nExample:{_example(entry.example)}\n\nCure: {entry.cure}\n"
 
 
 def _example(text: str) -> str:

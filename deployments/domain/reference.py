@@ -41,30 +41,6 @@ def _table(rows: Iterable[Row]) -> list[str]:
     return [*lines, ""]
 
 
-def problems_page() -> str:
-    """docs/problems.md: every code of the domain with an example and its cure."""
-    lines = [
-        "# Problems\n",
-        "<!-- Written by `make golden` from the catalogue; edit the catalogue instead. -->\n",
-        "Every code that a Compose file, a manifest or an environment's policy can be answered with. Codes are stable; "
-        "messages are not. `GET /api/v1/problems/` lists these and the codes of the API.\n",
-    ]
-    for entry in catalogue.entries():
-        lines += [f'<a id="{anchor(entry.code)}"></a>\n', f"## {entry.code}\n", f"{entry.title} ({entry.severity})\n"]
-        lines += [_example(entry), f"Cure: {entry.cure}\n"]
-    return "\n".join(lines)
-
-
-def _example(entry: catalogue.Entry) -> str:
-    if entry.form == "sentence":
-        return f"Example: {entry.example}\n"
-    shown = entry.example if len(entry.example) < 600 else f"{entry.example[:200]}…"
-    # A page shows what a character is, and is not rearranged by it.
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else f"<U+{ord(letter):04X}>" for letter in shown)
-    language = "yaml" if entry.form == "compose" else "json"
-    return f"```{language}\n{shown.rstrip()}\n```\n"
-
-
 def anchor(code: str) -> str:
     """The anchor of a code on the page of problems."""
     return code.replace(".", "-")
