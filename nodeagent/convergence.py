@@ -128,7 +128,8 @@ class Convergence:
         release_dir = self._hands.store.release_path(environment_id, self._bundle.seq)
         private = Path(tempfile.mkdtemp(prefix=".compose-", dir=release_dir))
         try:
-            override = self._hands.reservations.override(self._bundle, missing)
+            hidden = {name: self._hidden_name(name) for name in missing if self._must_hide(name, before)}
+            override = self._hands.reservations.override(self._bundle, missing, hidden)
             files.replace_file(private / "node.yaml", override.text())
             counts = Counter(c.service for c in before)
             argv = commands.compose_create(
@@ -154,10 +155,17 @@ class Convergence:
 
     def _hide(self, container: Container, before: Sequence[Container]) -> None:
         """While another container serves under the service's name, the new one has a name of its own."""
-        service = self._bundle.services[container.service]
-        serves = any(c.service == container.service and c.is_up for c in before)
-        if serves and service.order == "start-first":
-            self._hands.engine.rename_in(self._network, container, [f"{container.service}-r{self._bundle.seq}"])
+        if self._must_hide(container.service, before):
+            self._hands.engine.rename_in(self._network, container, [self._hidden_name(container.service)])
+
+    def _must_hide(self, service: str, before: Sequence[Container]) -> bool:
+        """Whether a container serves under this name until the switch."""
+        serves = any(c.service == service and c.is_up for c in before)
+        return serves and self._bundle.services[service].order == "start-first"
+
+    def _hidden_name(self, service: str) -> str:
+        """What the new container is called until the switch, and as its host name for ever: at most 63 characters."""
+        return f"{service[:40]}-r{self._bundle.seq}"
 
     def _follow(self, created: Mapping[str, Container], before: Sequence[Container], steps: Sequence[Step]) -> None:
         started = {s.service for s in steps if isinstance(s, Start)}

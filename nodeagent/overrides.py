@@ -11,7 +11,7 @@ import ipaddress
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import bundles, routes
@@ -28,24 +28,36 @@ _ROUTES = Path("/proc/net/route")
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What the node adds: the ports of the services about to be created, and the network's subnet (None: leave it)."""
+    """What the node adds: the ports of the services about to be created, the network's subnet (None: leave it), and
+    host names for those that must not be found yet."""
 
     ports: Mapping[str, Mapping[int, int]]
     subnet: str | None
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> bytes:
         """The file for Compose. `!override` replaces the signed ports, which a plain list would only be added to."""
-        lines = ["services:"] if self.ports else ["services: {}"]
-        for service, ports in sorted(self.ports.items()):
-            lines += [f"  {json.dumps(service)}:", "    ports: !override"]
-            lines += [
-                f'      - {{target: {target}, published: "{published}", host_ip: "127.0.0.1", protocol: tcp}}'
-                for target, published in sorted(ports.items())
-            ]
-            lines += ["    labels:", f"      {PORTS_LABEL}: {json.dumps(_label(ports))}"]
+        services = sorted({*self.ports, *self.hidden})
+        lines = ["services:"] if services else ["services: {}"]
+        for service in services:
+            lines += [f"  {json.dumps(service)}:", *self._hostname(service), *self._ports(service)]
         if self.subnet:
             lines += ["networks:", "  default:", "    ipam:", f'      config: !override [{{subnet: "{self.subnet}"}}]']
         return "\n".join(lines).encode() + b"\n"
+
+    def _hostname(self, service: str) -> list[str]:
+        """Since version 25 Docker's name server knows a container by its host name too, whatever its aliases are."""
+        return [f"    hostname: {json.dumps(self.hidden[service])}"] if service in self.hidden else []
+
+    def _ports(self, service: str) -> list[str]:
+        ports = self.ports.get(service)
+        if not ports:
+            return []
+        published = [
+            f'      - {{target: {target}, published: "{port}", host_ip: "127.0.0.1", protocol: tcp}}'
+            for target, port in sorted(ports.items())
+        ]
+        return ["    ports: !override", *published, "    labels:", f"      {PORTS_LABEL}: {json.dumps(_label(ports))}"]
 
 
 def _label(ports: Mapping[int, int]) -> str:
@@ -62,7 +74,7 @@ class Reservations:
         self._lock = threading.Lock()
         self._promised: dict[str, tuple[set[int], str | None]] = {}
 
-    def override(self, bundle: Bundle, services: Iterable[str]) -> Override:
+    def override(self, bundle: Bundle, services: Iterable[str], hidden: Mapping[str, str]) -> Override:
         """An override for these services of the bundle; promised to its environment until `release`."""
         with self._lock:
             taken = self._taken_ports() | {port for ports, _ in self._promised.values() for port in ports}
@@ -74,7 +86,7 @@ class Reservations:
             subnet = self._subnet(bundle)
             mine = {port for ports in chosen.values() for port in ports.values()}
             self._promised[bundle.environment_id] = (mine, subnet)
-            return Override(chosen, subnet)
+            return Override(chosen, subnet, hidden)
 
     def release(self, environment_id: str) -> None:
         """The containers exist (or never will): from here on Docker is the record."""

@@ -272,7 +272,7 @@ class Proxy:
             while not self.runtime.answers():
                 if time.monotonic() > deadline:
                     raise ProxyError(
-                        f"The route proxy did not come up in {START_SECONDS:.0f} s. Read haproxy.log in {self.directory}."
+                        f"The route proxy is not up after {START_SECONDS:.0f} s. See haproxy.log in {self.directory}."
                     )
                 time.sleep(POLL_SECONDS)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from scripts.samples import Files, Image, Repository, image, programs
 
-__all__ = ["Files", "Image", "plain_image", "push", "web_image"]
+__all__ = ["HTTPD", "Files", "Image", "image", "plain_image", "programs", "push", "web_image"]
 
 USER = "65532:65532"
 HTTPD = ["/bin/busybox", "httpd", "-f", "-p", "8080", "-h", "/www"]
