@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from deployments.domain import images, references
@@ -236,7 +237,7 @@ def _write(node: Mapping[str, Any], indent: str, lines: list[str]) -> None:
     for key in sorted(node):
         value = node[key]
         kind = type(value)
-        head = f"{indent}{_quoted(key)}:"
+        head = indent + _key(key)
         if kind is dict:
             if value:
                 lines.append(f"{head}\n")
@@ -264,7 +265,15 @@ def _scalar(value: Any) -> str:
     return _quoted(value.replace("$", "$$") if "$" in value else value)
 
 
+@lru_cache(maxsize=512)
+def _key(name: str) -> str:
+    """A key as it is written; the same few dozen stand in every file."""
+    return f"{_quoted(name)}:"
+
+
 def _quoted(text: str) -> str:
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return f'"{_ESCAPED.sub(_escape, text)}"'
 
 

@@ -35,6 +35,7 @@ def parse(document: bytes) -> Parsed:
 
 def read(root: Node, reading: Reading) -> Manifest | None:
     """Apply every rule to a whole tree; a manifest if none found a fault."""
+    reading.walk_again()
     top = table.document(root, reading)
     if top is None:
         return None
@@ -47,7 +48,7 @@ def answer(root: Node, reading: Reading, found: Manifest | None, paths: nodes.Pa
     """Findings as problems with their places."""
     return Parsed(
         manifest=found,
-        problems=findings.problems(reading.errors, paths) if reading.errors else (),
+        problems=findings.problems(reading.errors, paths, reading.left_out) if reading.errors else (),
         warnings=findings.problems(reading.warnings, paths) if reading.warnings else (),
         places=Places(lambda pointer: nodes.locate(root, pointer)),
     )

@@ -13,7 +13,8 @@ from deployments.domain.compose.rules import Members, Reading, key_already_noted
 from deployments.domain.manifest import SecretName
 
 RESERVED: Final = ("SAM_", "COMPOSE_", "DOCKER_")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*", re.ASCII).fullmatch
+# A key of a YAML mapping ends within 1,024 characters, so a longer name could not be rendered.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,511}", re.ASCII).fullmatch
 _PLAIN_REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII).fullmatch
 _INT64 = 1 << 63
 

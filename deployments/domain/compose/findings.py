@@ -71,13 +71,30 @@ class Finding:
 
 
 class Findings:
-    """What one reading found. Rules call `error` and `warning`; `problems` sorts, bounds and places."""
+    """What one reading found. Rules call `error` and `warning`; `problems` sorts, bounds and places.
 
-    __slots__ = ("errors", "warnings")
+    `left_out` counts errors that were not even noted, because more than enough stand before them. The loader and the
+    rules each walk the document from its beginning; `walk_again` says that the second walk starts.
+    """
+
+    __slots__ = ("_before", "errors", "left_out", "warnings")
 
     def __init__(self) -> None:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
+        self.left_out = 0
+        self._before = 0
+
+    def walk_again(self) -> None:
+        """From here on errors are noted from the beginning of the document once more."""
+        self._before = len(self.errors)
+
+    def enough(self) -> bool:
+        """True if whoever notes errors in the order of the document need only count from here on."""
+        if len(self.errors) - self._before < MAX_PROBLEMS:
+            return False
+        self.left_out += 1
+        return True
 
     def error(
         self, node: Node, code: str, message: str, hint: str, fix: Fix = None, *, at_key: bool = False
@@ -121,11 +138,14 @@ class Findings:
         )
 
 
-def problems(found: Iterable[Finding], paths: nodes.Paths) -> tuple[Problem, ...]:
-    """The findings as problems in the order of the document, at most 200, then one that counts the rest."""
+def problems(found: Iterable[Finding], paths: nodes.Paths, left_out: int = 0) -> tuple[Problem, ...]:
+    """The findings as problems in the order of the document, at most 200, then one that counts the rest.
+
+    `left_out` is how many more there are that were never noted; they lie behind the first 200.
+    """
     ordered = sorted(found, key=Finding.place)
     shown = [_problem(finding, paths) for finding in ordered[:MAX_PROBLEMS]]
-    left_out = len(ordered) - len(shown)
+    left_out += len(ordered) - len(shown)
     noun = "error" if not shown or shown[0].severity == "error" else "warning"
     if left_out:
         last = shown[-1]

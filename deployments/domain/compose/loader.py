@@ -24,7 +24,7 @@ from yaml.events import (
 )
 
 from deployments.domain.compose import characters, nodes
-from deployments.domain.compose.findings import Findings, echo, replace
+from deployments.domain.compose.findings import MAX_PROBLEMS, Findings, echo, replace
 from deployments.domain.compose.nodes import Node
 
 MAX_BYTES: Final = 64 * 1024
@@ -90,9 +90,12 @@ def _marker_after(before: str) -> Node:
 
 
 def _note_raw_characters(text: str, findings: Findings) -> None:
-    """One problem per refused character, with places counted in one pass."""
+    """One problem per refused character, with places counted in one pass; past two hundred they are only counted."""
     line, line_start, seen = 0, 0, 0
     for match in characters.RAW.finditer(text):
+        if len(findings.errors) >= MAX_PROBLEMS:
+            findings.left_out += len(characters.RAW.findall(text, match.start()))
+            break
         at = match.start()
         line += text.count("\n", seen, at)
         newline = text.rfind("\n", line_start, at)
@@ -299,7 +302,7 @@ class _Reader:
         """Note a plain scalar that is ambiguous, or a key that is no string."""
         if is_key:
             self._key(event)
-        elif not event.tag and nodes.ambiguous(event.value):
+        elif not event.tag and nodes.ambiguous(event.value) and not self._findings.enough():
             self._findings.error(
                 event,
                 "compose.ambiguous",
@@ -310,7 +313,7 @@ class _Reader:
 
     def _inspect(self, event: Node) -> None:
         """Note an anchor and a tag."""
-        if event.anchor:
+        if event.anchor and not self._findings.enough():
             self._findings.error(
                 event,
                 "compose.anchor",
@@ -329,7 +332,7 @@ class _Reader:
                 "Merge keys (`<<`) are not accepted.",
                 "Write the merged keys out.",
             )
-        elif nodes.kind_of_plain(text) != "text" or nodes.ambiguous(text):
+        elif (nodes.kind_of_plain(text) != "text" or nodes.ambiguous(text)) and not self._findings.enough():
             self._findings.error(
                 event,
                 "compose.key_type",
@@ -342,6 +345,8 @@ class _Reader:
         if type(event) is ScalarEvent and event.tag in ("!", "tag:yaml.org,2002:str"):
             fix = (replace(event, event.value),)
             event.style = event.style or '"'  # from here on it is the string that it says it is
+        if self._findings.enough():
+            return
         self._findings.error(
             event,
             "compose.tag",
@@ -351,6 +356,8 @@ class _Reader:
         )
 
     def _alias(self, event: Node) -> None:
+        if self._findings.enough():
+            return
         self._findings.error(
             event,
             "compose.alias",
@@ -359,6 +366,8 @@ class _Reader:
         )
 
     def _duplicate(self, event: Node) -> None:
+        if self._findings.enough():
+            return
         self._findings.error(
             event,
             "compose.duplicate_key",
@@ -367,6 +376,8 @@ class _Reader:
         )
 
     def _complex_key(self, event: Node) -> None:
+        if self._findings.enough():
+            return
         self._findings.error(
             event,
             "compose.key_type",

@@ -13,6 +13,7 @@ from deployments.domain.compose.nearest import nearest
 from deployments.domain.compose.nodes import Node
 
 MAX_NEAREST: Final = 50
+_FEW_KEYS: Final = 9
 
 Decision = Literal["accepted", "dropped", "rejected"]
 _VARIABLE = re.compile(r"\$(\$|[A-Za-z_]|\{)")
@@ -271,34 +272,38 @@ def distinct(rule: Rule) -> Rule:
 def mapping(rows: Sequence[Row], what: str, *, nullable: bool = False) -> Rule:
     """A mapping whose keys are rows. Answers Members; `what` names the mapping in messages ("a service")."""
     table = {row.key: row for row in rows}
-    required = tuple(row for row in rows if row.required)
+    prepared = {row.key: (row.rule, row.required) for row in rows}
+    required = tuple(row.key for row in rows if row.required)
 
     def rule(node: Node, reading: Reading) -> Members | None:
-        members = no_members()
+        members = Members()
+        at: dict[str, Node] = {}
+        members.nodes = at
         if type(node) is not nodes.Mapping:
             if nullable and nodes.is_null(node):
                 return members
             reading.mismatch(node, f"a mapping ({what})")
             return None
-        at = members.nodes
         for child in node.value:
             key = child.key.value
-            row = table.get(key)
-            if row is None:
+            found = prepared.get(key)
+            if found is None:
                 row = _unknown(node, child, table, what, reading, at)
                 if row is None:
                     continue
                 key = row.key
+                found = prepared[key]
             at[key] = child
-            if row.required and nodes.is_null(child):
+            read, needed = found
+            if needed and nodes.is_null(child):
                 reading.null(child, removable=False)
                 continue
-            value = row.rule(child, reading)
+            value = read(child, reading)
             if value is not None:
                 members[key] = value
-        for row in required:
-            if row.key not in at:
-                missing(node, row.key, what, reading)
+        for key in required:
+            if key not in at:
+                missing(node, key, what, reading)
         return members
 
     return rule
@@ -322,17 +327,18 @@ def _unknown(
     if key_already_noted(child):
         return None
     asked = reading.nearest_left > 0
+    if not asked and reading.enough():
+        return None
     meant = reading.nearest(key, table)
     row = table[meant] if meant else None
     if row is None or row.decision == "rejected":
         also = f" `{row.key}` is refused too: {row.says}" if row else ""
-        known = ", ".join(f"`{name}`" for name, known in table.items() if known.decision == "accepted")
         fix: Fix = (remove(child),) if asked else None
         reading.error(
             child,
             "compose.unknown_key",
             f"{echo(key)} is no key of {what}.{also}",
-            f"Remove it. {what[0].upper()}{what[1:]} takes {known}." if len(known) < 200 else "Remove it.",
+            _known(table, what),
             fix,
             at_key=True,
         )
@@ -347,6 +353,14 @@ def _unknown(
         at_key=True,
     )
     return None if taken else row
+
+
+def _known(table: Mapping[str, Row], what: str) -> str:
+    """The hint for a key that resembles none: all there are, where they are few."""
+    accepted_keys = [f"`{name}`" for name, row in table.items() if row.decision == "accepted"]
+    if len(accepted_keys) > _FEW_KEYS:
+        return "Remove it."
+    return f"Remove it. {what[0].upper()}{what[1:]} takes {', '.join(accepted_keys)}."
 
 
 def extension(child: Node, reading: Reading) -> None:

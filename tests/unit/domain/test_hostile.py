@@ -339,3 +339,10 @@ def test_scalars_are_bounded_in_bytes_not_characters() -> None:
     assert [each.code for each in compose.parse(GOOD + "x-a: {}\n".format("é" * 8193).encode()).problems] == [
         "compose.scalar_too_long"
     ]
+
+
+def test_a_name_too_long_to_be_rendered_is_refused() -> None:
+    longest, too_long = (GOOD + b"    environment: ['%s=x']\n" % (b"A" * number) for number in (512, 513))
+    sound(compose.parse(longest))
+    assert compose.parse(longest).manifest is not None
+    assert [each.code for each in compose.parse(too_long).problems] == ["compose.environment_name"]
