@@ -11,6 +11,7 @@ COMPOSE = """\
 services:
   web:
     image: {image}
+    init: true  # the server ignores SIGTERM as process 1, and Compose by hand would wait ten seconds for it
     ports: ["8080"]
     healthcheck:
       test: [CMD, wget, -q, -O, /dev/null, "http://127.0.0.1:8080/"]

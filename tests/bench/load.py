@@ -55,7 +55,7 @@ class Tally:
             "answered": self.answered,
             "lost": len(self.lost),
             "how": sorted(set(self.lost))[:5],
-            "versions_seen": len(self.versions),
+            "versions_seen": sorted(self.versions),
             "slowest_ms": round(self.slowest_seconds * 1000),
         }
 
