@@ -16,7 +16,7 @@ from .. import nudges
 from ..domain.states import RELEASE_WITH_NODE, EnvironmentState, OrderStatus, ReleaseStatus
 from ..errors import NotFound, WrongState
 from ..models import Environment, Order, Release
-from . import releases
+from . import accounts, releases
 
 By = Mapping[str, str]
 
@@ -151,12 +151,23 @@ def start(*, environment: Environment, by: By) -> Environment:
         if row.state != EnvironmentState.STOPPED:
             raise WrongState(row, row.state, "start")
         transition(row, to=EnvironmentState.STARTING, by=by)
-        waiting = row.releases.filter(status__in=[ReleaseStatus.ACCEPTED, ReleaseStatus.WAITING]).exists()
+        waiting = row.releases.filter(status__in=[ReleaseStatus.ACCEPTED, ReleaseStatus.WAITING]).first()
         stopped = Release.objects.filter(environment=row, sequence=_last_stopped(row)).first()
-        if stopped and not waiting:
-            releases.accept(environment=row, manifest_bytes=bytes(stopped.manifest), by=by, plan={})
+        again = waiting if waiting and _is_below_floor(row, waiting) else None if waiting else stopped
+        if again is not None:
+            releases.accept(environment=row, manifest_bytes=bytes(again.manifest), by=by, plan={})
         nudges.advance(row.pk)
     return row
+
+
+def _is_below_floor(environment: Environment, waiting: Release) -> bool:
+    """Whether the node that serves it next has taken a later order already, so that it refuses this number for good.
+
+    A rented node is another one after a stop, and has taken none; a machine that serves many stays.
+    """
+    if not accounts.capabilities_of(environment.account).serves_many_environments:
+        return False
+    return environment.orders.filter(sequence__gt=waiting.sequence, offered_at__isnull=False).exists()
 
 
 def _locked(environment: Environment) -> Environment:

@@ -288,7 +288,11 @@ def _settle(report: _Report, release: Release, word: Word) -> str:
 
 def _still_serves(report: _Report, word: Word) -> bool:
     later = Release.objects.filter(environment=report.environment, sequence__gt=word.seq, was_live=True)
-    stopped = Order.objects.filter(environment=report.environment, sequence__gt=word.seq, status=OrderStatus.DONE)
+    # A release that waited through a stop is offered after it, under its lower number.
+    offered_at = report.subject.offered_at or timezone.now()
+    stopped = Order.objects.filter(
+        environment=report.environment, sequence__gt=word.seq, status=OrderStatus.DONE, settled_at__gt=offered_at
+    )
     return word.generation == report.environment.generation and not later.exists() and not stopped.exists()
 
 
