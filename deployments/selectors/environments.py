@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, cast
 
+from django.db.models import Prefetch, prefetch_related_objects
 from django.utils import timezone
 
 from agents.principals import Principal
@@ -19,11 +20,34 @@ _LOST = ("node.lost", "volume.lost")
 _NO_WORD = {"state": "unknown", "code": "observation.none", "summary": "No node has reported on this environment yet."}
 
 
+# What one environment's answer is made of; a list fetches each part once for all of its rows.
+PARTS = (
+    Prefetch(
+        "releases",
+        Release.objects.filter(status__in=[ReleaseStatus.LIVE, *RELEASE_PENDING])
+        .defer("manifest")
+        .order_by("-sequence"),
+        to_attr="current_releases",
+    ),
+    Prefetch("values", NamedValue.objects.only("environment_id", "name", "kind"), to_attr="named_values"),
+    Prefetch("volumes", Volume.objects.exclude(state="deleted"), to_attr="kept_volumes"),
+)
+
+
+class _Parts(Protocol):
+    """An environment with its PARTS fetched."""
+
+    current_releases: list[Release]
+    named_values: list[NamedValue]
+    kept_volumes: list[Volume]
+
+
 def represent(environment: Environment, principal: Principal | None = None) -> dict[str, Any]:
     """The REST object of an environment. Counts on `selectors.visibility` for what the caller may see of it."""
-    live = environment.releases.filter(status=ReleaseStatus.LIVE).first()
-    pending = environment.releases.filter(status__in=RELEASE_PENDING).order_by("-sequence").first()
-    names = environment.values.values_list("name", "kind")
+    prefetch_related_objects([environment], *PARTS)  # those that a list has fetched already are left as they are
+    parts = cast(_Parts, environment)
+    live = next((each for each in parts.current_releases if each.status == ReleaseStatus.LIVE), None)
+    pending = next((each for each in parts.current_releases if each.status in RELEASE_PENDING), None)
     return {
         "id": str(environment.pk),
         "slug": environment.slug,
@@ -35,9 +59,9 @@ def represent(environment: Environment, principal: Principal | None = None) -> d
         "live_sequence": live.sequence if live else None,
         "pending_sequence": pending.sequence if pending else None,
         "routes": routes(environment, live),
-        "variables": [name for name, kind in names if kind == NamedValue.VARIABLE],
-        "secrets": [name for name, kind in names if kind == NamedValue.SECRET],
-        "volumes": [represent_volume(row) for row in environment.volumes.exclude(state="deleted")],
+        "variables": [each.name for each in parts.named_values if each.kind == NamedValue.VARIABLE],
+        "secrets": [each.name for each in parts.named_values if each.kind == NamedValue.SECRET],
+        "volumes": [represent_volume(row) for row in parts.kept_volumes],
         "created_at": environment.created_at.isoformat(),
     }
 

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern
 
 from deployments.api.agent import urls
 from deployments.models import Environment, IdempotentCall, Release
+from deployments.services import environments
 from registry.models import QuotaWindow, RegistryMint
 from tests.callers import Caller, accepted, assert_problem
 
@@ -88,3 +91,16 @@ def test_the_list_holds_what_the_token_names_and_nothing_else(
     assert slugs(token()) == ["staging", "production"]
     assert slugs(token(environment_ids=[staging.pk])) == ["staging"]
     assert slugs(foreigner) == ["elsewhere"]
+
+
+def test_a_list_of_environments_asks_as_often_for_ten_as_for_two(caller: Caller, environment: Environment) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert caller.get("/environments/?limit=50").status_code == 200
+        return len(captured)
+
+    environments.create(project=environment.project, slug="second", by={"operator": "tests"})
+    two = asked()
+    for number in range(8):
+        environments.create(project=environment.project, slug=f"other{number}", by={"operator": "tests"})
+    assert asked() == two

@@ -27,7 +27,8 @@ class EnvironmentList(AgentView):
     def get(self, request: Request) -> Response:
         """The environments that the token names, newest first."""
         asked = self.parameters()
-        page = Page(asked, visibility.environments(self.principal), "created_at", "id")
+        rows = visibility.environments(self.principal).prefetch_related(*environments.PARTS)
+        page = Page(asked, rows, "created_at", "id")
         asked.check()
         return Response(page.answer(lambda row: environments.represent(row, self.principal)))
 
