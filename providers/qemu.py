@@ -42,7 +42,7 @@ from providers.ports import (
     VolumeSpec,
     VolumeState,
 )
-from providers.qemu_machines import PROGRAM, Disk, Machine
+from providers.qemu_machines import MAC_ADDRESS, PROGRAM, Disk, Machine
 
 LOCATION = "here"
 SIZES = (
@@ -395,7 +395,10 @@ def _make_seed(directory: Path, record: Record, user_data: str) -> None:
         "public-ipv4": "127.0.0.1",
         "sam-proxy-ports": f"{ports[0]}-{ports[-1]}",
     }
-    sources = {"user-data": user_data, "meta-data": json.dumps(metadata)}
+    # Without it newer ones ask for an IPv6 lease too, and wait minutes for the answer that QEMU does not give.
+    card = {"type": "physical", "name": "eth0", "mac_address": MAC_ADDRESS, "subnets": [{"type": "dhcp4"}]}
+    network = {"version": 1, "config": [card]}
+    sources = {"user-data": user_data, "meta-data": json.dumps(metadata), "network-config": json.dumps(network)}
     for name, content in sources.items():
         directories.write_atomically(directory / name, content)
     seed = directory / "seed.iso"

@@ -26,6 +26,8 @@ ASK_SECONDS = 5.0
 END_SECONDS = 5.0
 RELEASE_SECONDS = 1.0
 PROGRAM = "qemu-system-x86_64"
+MAC_ADDRESS = "52:54:00:12:34:56"
+"""Of every machine: each is alone in a network of its own."""
 _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
@@ -104,7 +106,7 @@ class Machine:
             # Written through to the file when the guest says so: a power cut takes what a real one would.
             "-drive", "file=disk.qcow2,if=virtio,format=qcow2,cache=writeback",
             "-drive", "file=seed.iso,if=virtio,format=raw,readonly=on",
-            "-netdev", f"user,id=net{forwards}", "-device", "virtio-net-pci,netdev=net",
+            "-netdev", f"user,id=net{forwards}", "-device", f"virtio-net-pci,netdev=net,mac={MAC_ADDRESS}",
             "-device", "virtio-rng-pci", "-device", "virtio-scsi-pci,id=scsi",
         ]  # fmt: skip
 
