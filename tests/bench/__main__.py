@@ -13,7 +13,7 @@ from typing import Any
 
 from scripts import places
 from tests.acceptance.installation import running
-from tests.bench import load, memory, releases
+from tests.bench import compose, load, memory, releases
 
 
 def main() -> int:
@@ -35,6 +35,8 @@ def _measured(workplace: Path) -> dict[str, Any]:
         found: dict[str, Any] = {"machine": _machine(), "memory": memory.measure(installation)}
         found["release"] = releases.measure(installation.tenant(), workplace)
         found["load"] = load.measure(installation.tenant())
+    # After the installation has ended: these are processor times.
+    found["compose"] = compose.measure()
     return found
 
 
