@@ -219,6 +219,16 @@ class World:
         self.run(environment, is_done)
         self.machines.pop(str(environment.pk), None)
 
+    def remove_by_hand(self, resource_id: str) -> None:
+        """As a person does in the console; Scaleway's keeps the root of a server that is deleted, detached."""
+        fake = self.harness.fake
+        if isinstance(fake, fake_scaleway.FakeScaleway) and resource_id in fake.servers:
+            for kept in fake.volumes.values():
+                references = kept.shown["references"]
+                if any(each["product_resource_id"] == resource_id for each in references):
+                    kept.shown.update(status="available", references=[])
+        self.harness.remove_by_hand(resource_id)
+
     # Looking
 
     def node(self, environment: Environment) -> Node:

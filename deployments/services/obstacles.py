@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,14 +21,21 @@ class Obstacle:
     message: str
     retry_at: str | None = None
     is_final: bool = False
+    is_trouble: bool = False
     more: Any = None
 
 
 def of(
     environment: Environment, release: Release, node: Node, rows: Sequence[Volume], declared: int
 ) -> Obstacle | None:
-    """The first thing in the way; None: the release can be offered."""
-    return _of_node(release, node) or _of_volumes(release, rows, declared) or _of_releases(environment)
+    """What to say of what is in the way; None: the release can be offered.
+
+    What will never be comes before what takes time, and what goes wrong before what merely goes on.
+    """
+    found = [*_of_node(release, node), *_of_volumes(release, rows, declared)]
+    if not found:
+        found = [*_of_releases(environment)]
+    return min(found, key=lambda each: (not each.is_final, not each.is_trouble), default=None)
 
 
 def concerns(fault: dict[str, Any], release: Release) -> bool:
@@ -36,48 +43,44 @@ def concerns(fault: dict[str, Any], release: Release) -> bool:
     return datetime.fromisoformat(fault["at"]) >= release.created_at
 
 
-def _of_node(release: Release, node: Node) -> Obstacle | None:
+def _of_node(release: Release, node: Node) -> Iterator[Obstacle]:
     fault = node.fault
     if node.state == NodeState.DELETING:
-        return _told("node", fault, "node.replacing", "The node before this one is being given back.")
-    if node.state in (NodeState.FAILED, NodeState.LOST) and fault:
+        if fault and not fault["is_final"]:
+            yield _trouble("node", fault)
+        yield Obstacle("node", "node.replacing", "The node before this one is being given back.")
+    elif node.state in (NodeState.FAILED, NodeState.LOST) and fault:
         more = {"boot": node.boot} if node.boot else None
-        return Obstacle("node", fault["code"], fault["message"], is_final=concerns(fault, release), more=more)
-    if fault:
-        return _told("node", fault, "", "")
-    if node.quarantined_at:
-        return Obstacle(
-            "node", "node.quarantined", "The node was enrolled a second time with other keys; an operator has to look."
-        )
-    if not placements.is_enrolled(node):
+        yield _trouble("node", fault, is_final=concerns(fault, release), more=more)
+    elif fault:
+        yield _trouble("node", fault)
+    elif node.quarantined_at:
+        told = "The node was enrolled a second time with other keys; an operator has to look."
+        yield Obstacle("node", "node.quarantined", told, is_trouble=True)
+    elif not placements.is_enrolled(node):
         overdue = (node.operation or {}).get("overdue") or ""
         message = f"The node is {node.state}; the release goes on as soon as it has enrolled. {overdue}".rstrip()
-        return Obstacle("node", "node.overdue" if overdue else "node.enrolling", message)
-    return None
+        code = "node.overdue" if overdue else "node.enrolling"
+        yield Obstacle("node", code, message, is_trouble=bool(overdue))
 
 
-def _of_volumes(release: Release, rows: Sequence[Volume], declared: int) -> Obstacle | None:
+def _of_volumes(release: Release, rows: Sequence[Volume], declared: int) -> Iterator[Obstacle]:
     for row in rows:
         if row.fault:
-            is_final = row.fault["is_final"] and concerns(row.fault, release)
-            return Obstacle("volume", row.fault["code"], row.fault["message"], row.fault["retry_at"], is_final)
-    for row in rows:
-        if row.state != VolumeState.ATTACHED or row.operation:
+            yield _trouble("volume", row.fault, is_final=row.fault["is_final"] and concerns(row.fault, release))
+        elif row.state != VolumeState.ATTACHED or row.operation:
             overdue = (row.operation or {}).get("overdue") or ""
             message = f"Volume {row.name} is {row.state}. {overdue}".rstrip()
-            return Obstacle("volume", "volume.overdue" if overdue else "volume.attaching", message)
+            code = "volume.overdue" if overdue else "volume.attaching"
+            yield Obstacle("volume", code, message, is_trouble=bool(overdue))
     if len(rows) < declared:
-        return Obstacle("volume", "volume.attaching", "A declared volume is not attached yet.")
-    return None
+        yield Obstacle("volume", "volume.attaching", "A declared volume is not attached yet.")
 
 
-def _of_releases(environment: Environment) -> Obstacle | None:
+def _of_releases(environment: Environment) -> Iterator[Obstacle]:
     if environment.releases.filter(status__in=RELEASE_WITH_NODE).exists():
-        return Obstacle("release", "release.in_progress", "The release before this one is still with the node.")
-    return None
+        yield Obstacle("release", "release.in_progress", "The release before this one is still with the node.")
 
 
-def _told(on: str, fault: dict[str, Any] | None, code: str, message: str) -> Obstacle:
-    if fault is None or (code and fault["is_final"]):
-        return Obstacle(on, code, message)
-    return Obstacle(on, fault["code"], fault["message"], fault["retry_at"])
+def _trouble(on: str, fault: dict[str, Any], *, is_final: bool = False, more: Any = None) -> Obstacle:
+    return Obstacle(on, fault["code"], fault["message"], fault["retry_at"], is_final, is_trouble=True, more=more)
