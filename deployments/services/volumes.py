@@ -132,13 +132,11 @@ def detach(row: Volume) -> None:
     _driven(row, None)
 
 
-def settle(environment: Environment, *, except_for: Iterable[Volume] = ()) -> None:
+def settle(environment: Environment) -> None:
     """Bring to its end what is under way at volumes that no release waits for, such as an operator's order."""
-    done = {row.pk for row in except_for}
     wanted = Q(state__in=UNDER_WAY) | Q(state=VolumeState.REQUESTED) | Q(wanted_gb__isnull=False)
     for row in of(environment).filter(wanted):
-        if row.pk not in done:
-            _driven(row, row.server_id)
+        _driven(row, None if row.state == VolumeState.DETACHING else row.server_id)
 
 
 def tidy(environment: Environment, *, declared: Collection[str], server_id: str) -> None:
