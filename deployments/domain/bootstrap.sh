@@ -244,8 +244,8 @@ enrol() {
         mv "$HERE/enrolment.json" "$STATE/enrolment.json"
         sync -f "$STATE"
     fi
-    # Quicker than the agent's own start, which takes it up where this does not succeed.
-    sam-node-agent enrol --state-dir "$STATE" || true
+    # Quicker than the agent's own start, and what goes wrong is told.
+    sam-node-agent enrol --state-dir "$STATE"
 }
 
 finish() { # cloud-init reads its own copies until its last stage is over: they go after that

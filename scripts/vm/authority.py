@@ -34,10 +34,12 @@ def make(directory: Path, address: str) -> Authority:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SAM demonstration")])
     root = _signed(name, name, authority_key, authority_key, [
         (x509.BasicConstraints(ca=True, path_length=0), True),
+        (_usage(for_certificates=True), True),
         (x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), False),
     ])  # fmt: skip
     server = _signed(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)]), name, server_key, authority_key, [
         (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_usage(for_certificates=False), True),
         (x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), False),
         (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), False),
@@ -69,6 +71,15 @@ def _signed(
     for extension, is_critical in extensions:
         builder = builder.add_extension(extension, critical=is_critical)
     return builder.sign(by, hashes.SHA256())
+
+
+def _usage(*, for_certificates: bool) -> x509.KeyUsage:
+    """Python 3.13 and newer refuse an authority that does not say that it signs certificates (RFC 5280, 4.2.1.3)."""
+    return x509.KeyUsage(
+        digital_signature=not for_certificates, key_cert_sign=for_certificates, crl_sign=for_certificates,
+        content_commitment=False, key_encipherment=False, data_encipherment=False, key_agreement=False,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
 
 
 def _pem(certificate: x509.Certificate) -> bytes:
