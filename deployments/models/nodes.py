@@ -27,6 +27,8 @@ class Node(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.CharField(max_length=64)
+    # The provider of the account, by its slug, as people see it; empty on rows of before: the account's own name.
+    provider = models.CharField(max_length=32, blank=True, default="", db_default="")
     server_id = models.CharField(max_length=128, blank=True)
     role = models.CharField(
         max_length=10, choices=[("deployment", "deployment"), ("workspace", "workspace")], default="deployment"

@@ -9,7 +9,6 @@ from django.db.models import Prefetch, prefetch_related_objects
 from django.utils import timezone
 
 from agents.principals import Principal
-from providers.models import ProviderAccount
 
 from ..domain.states import RELEASE_PENDING, NodeState, ReleaseStatus
 from ..models import Environment, NamedValue, Node, Observation, Release, Volume
@@ -90,17 +89,11 @@ def _placement(environment: Environment) -> dict[str, Any]:
 def represent_node(node: Node) -> dict[str, Any]:
     return {
         "id": node.server_id or str(node.pk),
-        "provider": provider_of(node.account),
+        "provider": node.provider or node.account,
         "account": node.account,
         "state": node.state,
         "last_seen_at": node.last_seen_at.isoformat() if node.last_seen_at else None,
     }
-
-
-def provider_of(account: str) -> str:
-    """The slug of the account's provider; one that needs no credentials is its own account."""
-    slug = ProviderAccount.objects.filter(name=account).values_list("slug", flat=True).first()
-    return slug or account
 
 
 def represent_volume(row: Volume) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def _node_for(environment: Environment) -> Node:
     if accounts.capabilities_of(environment.account).serves_many_environments:
         held = {"account": environment.account, "shared": True}
         found = Node.objects.select_for_update().filter(**held, state__in=NODE_HELD).first()
-        return found or Node.objects.create(**held)
-    return Node.objects.create(account=environment.account, owner=environment)
+        return found or Node.objects.create(**held, provider=accounts.slug_of(environment.account))
+    provider = accounts.slug_of(environment.account)
+    return Node.objects.create(account=environment.account, provider=provider, owner=environment)
 
 
 def is_enrolled(node: Node) -> bool:

@@ -20,7 +20,7 @@ from timeline.transitions import transition
 
 from ..domain.states import NodeState
 from ..models import Environment, Node
-from . import servers, sweeps
+from . import accounts, servers, sweeps
 
 ROLE = "workspace"
 IDLE_SECONDS = 1800
@@ -37,7 +37,7 @@ By = Mapping[str, str]
 
 def request(account: str) -> Node:
     """A row for one more workspace node; the sweep has it made."""
-    return Node.objects.create(account=account, role=ROLE)
+    return Node.objects.create(account=account, provider=accounts.slug_of(account), role=ROLE)
 
 
 def claim(account: str, *, by: By) -> Node | None:

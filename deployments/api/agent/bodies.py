@@ -45,6 +45,15 @@ class RollbackBody(BaseModel):
     to_sequence: int | None = Field(default=None, ge=1, lt=2**63)
 
 
+class VolumeBody(BaseModel):
+    """`size_gb` in gigabytes of 10^9 bytes; without it, the provider's default."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=63)
+    size_gb: int | None = Field(default=None, ge=1, lt=2**31)
+
+
 class Nothing(BaseModel):
     """The body of a call that takes none: absent, or an empty object."""
 

@@ -283,7 +283,6 @@ def test_a_rollback_body_that_is_none_is_refused_with_its_pointer(caller: Caller
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/environments/production/volumes/"),
         ("POST", "/sessions/"),
         ("PATCH", "/sessions/x/"),
         ("POST", "/sessions/x/messages/"),
