@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from providers.models import ProviderAccount
@@ -32,6 +33,14 @@ def represent(row: ProviderAccount) -> dict[str, Any]:
     }
 
 
+def price(amount: Decimal | None) -> str | None:
+    """Without the zeros that vendors put at its end; two decimals at least."""
+    if amount is None:
+        return None
+    whole, _, decimals = f"{amount.normalize():f}".partition(".")
+    return f"{whole}.{decimals.ljust(2, '0')}"
+
+
 def represent_catalogue(catalogue: Catalogue | None) -> dict[str, Any]:
     """Locations, and sizes with price and date; empty where the provider did not tell."""
     if catalogue is None:
@@ -44,7 +53,7 @@ def represent_catalogue(catalogue: Catalogue | None) -> dict[str, Any]:
             "disk_gb": size.disk_gb,
             "architecture": size.architecture,
             "locations": list(size.locations),
-            "monthly_price": str(size.monthly_price) if size.monthly_price is not None else None,
+            "monthly_price": price(size.monthly_price),
             "currency": size.currency,
         }
         for size in catalogue.sizes

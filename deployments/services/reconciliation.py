@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q
@@ -66,13 +65,15 @@ def unfinished(*, limit: int) -> list[UUID]:
 def _come_back(environment: Environment) -> None:
     """When the sweep looks next, should every nudge be lost: when a row is due, and at the latest in half a minute."""
     latest = timezone.now() + timedelta(seconds=LOOK_AGAIN_SECONDS)
-    times = [attempts.next_look(row) for row in _rows(environment)]
+    times = list(_times(environment))
     due = [each for each in times if each is not None and each > timezone.now()]
     Environment.objects.filter(pk=environment.pk).update(retry_at=min([latest, *due]), failures=0)
 
 
-def _rows(environment: Environment) -> Iterable[Any]:
+def _times(environment: Environment) -> Iterable[datetime | None]:
     node = Node.objects.filter(environments=environment).first()
     if node is not None and servers.needs_exchange(node):
-        yield node
-    yield from volumes.of(environment).filter(state__in=volumes.UNDER_WAY)
+        yield attempts.next_look(node)
+    if node is not None and node.state == NodeState.BOOTING:
+        yield node.boot_deadline_at
+    yield from map(attempts.next_look, volumes.of(environment).filter(state__in=volumes.UNDER_WAY))

@@ -14,6 +14,7 @@ from timeline import events
 from ..domain.states import NodeState
 from ..errors import DeploymentError, InvalidValue
 from ..models import Environment, Node
+from ..selectors import provider_accounts
 from . import accounts, volumes
 
 By = Mapping[str, str]
@@ -60,18 +61,20 @@ class Site:
     as_of: str | None = None
     warnings: tuple[str, ...] = field(default_factory=tuple)
 
+    @property
+    def price(self) -> str | None:
+        """Per month, without taxes, as the provider told it; None where it did not."""
+        return provider_accounts.price(self.chosen.monthly_price) if self.chosen else None
+
     def as_json(self) -> dict[str, Any]:
-        price = self.chosen.monthly_price if self.chosen else None
-        return {
-            "price": {"monthly": str(price), "currency": self.chosen.currency, "as_of": self.as_of}
-            if price is not None and self.chosen
-            else None
-        }
+        if self.chosen is None or self.price is None:
+            return {"price": None}
+        return {"price": {"monthly": self.price, "currency": self.chosen.currency, "as_of": self.as_of}}
 
     def lines(self) -> list[str]:
-        if self.chosen is None or self.chosen.monthly_price is None:
+        if self.chosen is None or self.price is None:
             return []
-        told = f"{self.chosen.monthly_price} {self.chosen.currency} a month without taxes"
+        told = f"{self.price} {self.chosen.currency} a month without taxes"
         return [f"{self.size} in {self.location}: {told}, as the provider said at {self.as_of}."]
 
 

@@ -84,6 +84,15 @@ def test_poll_seconds_shortens_polling(world: World) -> None:
     assert (node.poll_after - timezone.now()).total_seconds() < 1
 
 
+def test_a_boot_s_deadline_is_looked_at_when_it_comes(world: World) -> None:
+    world.account("hasty", boot_deadline_seconds="10")
+    environment = world.environment("hasty", account="hasty")
+    world.release(environment)
+    world.run(environment, lambda: world.node(environment).state == "booting")
+    environment.refresh_from_db()
+    assert environment.retry_at == world.node(environment).boot_deadline_at
+
+
 def test_a_node_that_could_never_call_home_is_not_paid_for(world: World) -> None:
     """A loopback address is an error, except where the cloud itself is on loopback: then it is a warning."""
     given = {**world.options, "api_url": "https://api.example.com"}
@@ -226,10 +235,10 @@ def test_a_site_that_the_account_does_not_have_is_refused_where_it_is_chosen(wor
 
 def test_a_price_is_shown_with_its_date_where_a_size_is_chosen(world: World) -> None:
     site = sites.choose(account=ACCOUNT, location=world.harness.location, size=world.harness.size)
-    assert site.chosen is not None
-    if site.chosen.monthly_price is not None:
-        assert site.as_json()["price"]["as_of"] == site.as_of
-        assert str(site.chosen.monthly_price) in site.lines()[0]
+    assert site.price is not None
+    assert len(site.price.partition(".")[2]) >= 2
+    assert site.as_json()["price"]["as_of"] == site.as_of
+    assert f"{site.price} EUR a month without taxes, as the provider said at {site.as_of}" in site.lines()[0]
 
 
 def test_an_account_that_cannot_be_asked_is_chosen_with_a_warning(world: World) -> None:
