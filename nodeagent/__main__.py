@@ -52,10 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(given: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT. What is under way then is taken up by the next start."""
     # Here, since they bring Docker's library: the other commands are quick and small without it.
+    from . import firewall
     from .agent import Agent, Settings
     from .engine import build
 
     _log_to_stderr()
+    firewall.guard_metadata()
     store = Store(given.state_dir)
     store.prepare()
     with store.lock():

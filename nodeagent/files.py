@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,15 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 def replace_json(path: Path, value: Any) -> None:
     """`replace_file` with the value as JSON."""
     replace_file(path, json.dumps(value, sort_keys=True, separators=(",", ":")).encode() + b"\n")
+
+
+def head(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file. Raises OSError, also for anything else: a pipe would be waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+        return file.read(size)
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -23,6 +23,8 @@ from .wire.keyset import Keyset
 from .wire.orders import ROUTES, VOLUMES
 from .wire.statement import MAX_LIFETIME_SECONDS, MAX_SEQUENCE_JUMP, Statement
 
+OTHER_SEQUENCE = "payload.other_sequence"
+
 ATTACHMENTS = ("compose", "routes", "volumes", "sealed")
 
 REFUSALS: Mapping[str, str] = {
@@ -160,6 +162,13 @@ def accept(payload: Payload, known: Knowledge, *, now: int) -> Verdict:
 def boot(payload: Payload, known: Knowledge) -> Verdict:
     """Is this stored payload still what a trusted key signed for this node and environment?"""
     return _judge(payload, known, None)
+
+
+def of_directory(verdict: Verdict, seq: int | None) -> Verdict:
+    """The same verdict, or a refusal where the payload lies in the directory of another sequence (None: of none)."""
+    if seq is None or not verdict.is_trusted or verdict.statement is None or verdict.statement.seq == seq:
+        return verdict
+    return refused("seq", OTHER_SEQUENCE, "It is the payload of another sequence than this one")
 
 
 def refused(name: str, code: str, why: str) -> Verdict:

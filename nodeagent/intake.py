@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 60.0
 REDELIVERY_SECONDS = 15.0
-OTHER_SEQUENCE = "payload.other_sequence"
 EQUIVOCATION = "payload.equivocation"
 MAX_KEYSET_STEPS = 100
 MAX_SKEW_SECONDS = 60
@@ -115,10 +114,10 @@ class Intake:
             known = self._store.knowledge(environment_id, volume_root=self._volume_root)
         except StoreError as error:
             return inbox.refused(error.path.name, error.code, str(error))
-        verdict = inbox.boot(payload, known)
+        verdict = inbox.of_directory(inbox.boot(payload, known), seq)
         statement = verdict.statement
-        if statement is not None and (statement.seq != seq or not (any_action or statement.action == "apply")):
-            return inbox.refused("seq", OTHER_SEQUENCE, "The payload in this directory is that of another sequence")
+        if statement is not None and not (any_action or statement.action == "apply"):
+            return inbox.refused("action", inbox.OTHER_SEQUENCE, "What lies in this directory is an order, no release")
         return verdict
 
     def recover(self, lane: Lane, seq: int, progressed_at: int | None, *, deadline_seconds: int) -> bool:
@@ -178,9 +177,7 @@ class Intake:
         verdict = self._accept(environment_id, payload)
         if verdict.code in ("payload.keyset_newer", "envelope.unknown_key") and self.follow_keysets():
             verdict = self._accept(environment_id, payload)
-        if verdict.is_trusted and verdict.statement is not None and verdict.statement.seq != seq:
-            return inbox.refused("seq", OTHER_SEQUENCE, "It is the payload of another sequence than was asked for")
-        return verdict
+        return inbox.of_directory(verdict, seq)
 
     def _accept(self, environment_id: str, payload: Payload) -> Verdict:
         known = self._store.knowledge(environment_id, volume_root=self._volume_root)
@@ -263,7 +260,7 @@ class Intake:
 
     def _refuse(self, lane: Lane, seq: int, verdict: Verdict) -> None:
         """Say what was refused. What no other payload of the sequence could cure is the sequence's outcome."""
-        code = verdict.code or OTHER_SEQUENCE
+        code = verdict.code or inbox.OTHER_SEQUENCE
         log.warning("Sequence %d of %s is refused: %s (%s)", seq, lane.environment_id, verdict.why, code)
         self._tell_once(lane.environment_id, seq, code, verdict.why)
         if code in inbox.FINAL and verdict.statement is not None:

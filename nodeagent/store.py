@@ -71,8 +71,7 @@ class StoreError(Exception):
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """The file's bytes. Raises StoreError `state.missing`, `state.unreadable` or `state.too_large`."""
     try:
-        with path.open("rb") as file:
-            content = file.read(max_bytes + 1)
+        content = files.head(path, max_bytes + 1)
     except FileNotFoundError as error:
         raise StoreError(
             "state.missing", path, "the file is not there", "Enrol the node, or fetch the release"

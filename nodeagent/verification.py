@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import inbox
+from . import files, inbox
 from .inbox import Knowledge, Verdict
 from .policy import DEFAULT_VOLUME_ROOT
 from .store import PAYLOAD_FILES, Store, StoreError
@@ -45,7 +45,9 @@ class Question:
             known = self._known(file, payload)
         except StoreError as error:
             return inbox.refused(error.path.name, error.code, str(error))
-        return inbox.boot(payload, known) if self.at is None else inbox.accept(payload, known, now=self.at)
+        if self.at is not None:
+            return inbox.accept(payload, known, now=self.at)
+        return inbox.of_directory(inbox.boot(payload, known), sequence_of_path(file))
 
     def _known(self, file: Path, payload: Payload) -> Knowledge:
         environment_id = environment_of_path(file) or self._environment_of(payload)
@@ -65,6 +67,13 @@ def environment_of_path(file: Path) -> str | None:
         if found:
             return str(found[-1])
     return None
+
+
+def sequence_of_path(file: Path) -> int | None:
+    """The sequence in whose directory a file lies, links such as `current` resolved; None if it lies elsewhere."""
+    directory = file.resolve().parent
+    is_of_release = _RELEASES.search(f"{directory}/") and directory.name.isascii() and directory.name.isdigit()
+    return int(directory.name) if is_of_release else None
 
 
 def currents(store: Store) -> list[Path]:
@@ -134,16 +143,11 @@ def _say(line: str) -> None:
 def _read(file: Path) -> Payload:
     """The envelope and the attachments beside it. One byte more than is allowed is enough to refuse them."""
     contents = {
-        part: _head(file.parent / name, limit + 1)
+        part: files.head(file.parent / name, limit + 1)
         for part, (name, limit) in PAYLOAD_FILES.items()
         if part != "envelope"
     }
-    return Payload(envelope=_head(file, PAYLOAD_FILES["envelope"][1] + 1), **contents)
-
-
-def _head(path: Path, size: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(size)
+    return Payload(envelope=files.head(file, PAYLOAD_FILES["envelope"][1] + 1), **contents)
 
 
 def _stated_environment(envelope: bytes) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pytest
 
-from nodeagent import intake, lanes
+from nodeagent import inbox, lanes
 from nodeagent.agent import Agent, Settings
 from nodeagent.heartbeats import BOOT_REFUSED
 from nodeagent.ports import Cancellation, Outcome, Progress, Report
@@ -244,7 +244,7 @@ def test_a_settled_sequence_that_is_offered_with_another_digest_raises_an_alarm(
         ({"signer": STRANGER}, "envelope.unknown_key"),
         ({"statement": {"node_id": "another"}}, "payload.node"),
         ({"statement": {"generation": 2}}, "payload.generation"),
-        ({"statement": {"seq": 2}}, intake.OTHER_SEQUENCE),
+        ({"statement": {"seq": 2}}, inbox.OTHER_SEQUENCE),
     ],
 )
 def test_a_payload_that_is_not_ours_is_refused_before_anything_is_touched(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,7 @@ def test_the_environment_is_that_of_the_path_and_elsewhere_one_that_is_known(
         (lay(tmp_path / "environments" / OTHER_ENVIRONMENT / "releases" / "1", ours), "payload.environment"),
         (lay(tmp_path / "environments" / ENVIRONMENT / "releases" / "1", other), "payload.environment"),
         (lay(tmp_path / "elsewhere", other), "payload.environment"),
-        (lay(tmp_path / "environments" / ENVIRONMENT / "releases" / "2", ours), None),
+        (lay(tmp_path / "environments" / ENVIRONMENT / "releases" / "2", ours), "payload.other_sequence"),
         (store.root / "environments" / ENVIRONMENT / "current" / "envelope.json", None),
     ):
         _, out, _ = run("verify", "--state-dir", store.root, "--json", file)
@@ -246,3 +247,12 @@ def test_an_enrolment_by_hand_takes_its_token_from_standard_input_only(
     status, _, err = run("enrol", "--state-dir", tmp_path, "--control-url", "http://127.0.0.1:1")
     assert (status, "--keyset" in err) == (USAGE, True)
     assert run("enrol", "--state-dir", tmp_path)[0] == USAGE
+
+
+@pytest.mark.parametrize("name", ["compose.yaml", "envelope.json", "../../../../keyset.json", "../../../../floor.json"])
+@pytest.mark.timeout(20)
+def test_a_pipe_where_a_file_belongs_is_refused_and_not_waited_for(store: Store, run: Run, name: str) -> None:
+    release = store.root / "environments" / ENVIRONMENT / "releases" / "1"
+    (release / name).unlink()
+    os.mkfifo(release / name)
+    assert run("verify", "--state-dir", store.root)[0] == REFUSED
