@@ -132,6 +132,8 @@ def _node_dimension(node: Node | None, said: Dimension) -> Dimension:
             "code": "node.unreachable",
             "summary": f"The node is silent since {seen}; its apps may run all the same.",
         }
+    if node.state in (NodeState.FAILED, NodeState.LOST) and node.fault:
+        return {"state": "failed", "code": node.fault["code"], "summary": node.fault["message"]}
     if node.quarantined_at:
         return {
             "state": "failed",

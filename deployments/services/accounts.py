@@ -16,7 +16,7 @@ from providers.models import ProviderAccount
 from providers.ports import Capabilities, Catalogue, ComputeProvider
 
 from .. import nudges
-from ..models import Environment, Installation, Node, Volume
+from ..models import Environment, Installation, Node, Survey, Volume
 from . import vault
 
 _KEK_ID_LENGTH = 16
@@ -150,6 +150,7 @@ def _go_on(account: str) -> None:
     with transaction.atomic():
         for rows in (Node.objects.filter(**held), Volume.objects.filter(**held)):
             rows.update(retry_at=None, failures=0)
+        Survey.objects.filter(account=account).update(retry_at=None)
         waiting = Environment.objects.filter(account=account)
         waiting.update(retry_at=None)
         for environment_id in waiting.filter(releases__waiting__code__in=_OF_A_PAUSE).values_list("pk", flat=True):

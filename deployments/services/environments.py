@@ -153,8 +153,8 @@ def start(*, environment: Environment, by: By) -> Environment:
         transition(row, to=EnvironmentState.STARTING, by=by)
         waiting = row.releases.filter(status__in=[ReleaseStatus.ACCEPTED, ReleaseStatus.WAITING]).first()
         stopped = Release.objects.filter(environment=row, sequence=_last_stopped(row)).first()
-        again = waiting if waiting and _is_below_floor(row, waiting) else None if waiting else stopped
-        if again is not None:
+        again = stopped if waiting is None else waiting
+        if again is not None and (waiting is None or _is_below_floor(row, waiting)):
             releases.accept(environment=row, manifest_bytes=bytes(again.manifest), by=by, plan={})
         nudges.advance(row.pk)
     return row

@@ -70,9 +70,12 @@ def drive(environment: Environment, node: Node) -> Node:
 
 
 def settle(environment: Environment) -> None:
-    """What a node still needs when no release waits for it: its server's making followed to the end, its id found."""
+    """What a node still needs when no release waits for it: its server's making followed to the end, its id found.
+
+    What the provider refused is not asked for again: nobody waits for it.
+    """
     node = environment.node
-    if node is not None and node.state not in (NodeState.DELETING, NodeState.DELETED):
+    if node is not None and node.state not in (NodeState.DELETING, NodeState.DELETED) and not servers.is_refused(node):
         drive(environment, node)
 
 

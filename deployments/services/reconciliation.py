@@ -52,7 +52,9 @@ def unfinished(*, limit: int) -> list[UUID]:
     lost = Q(node__state=NodeState.LOST) & Exists(
         Release.objects.filter(**here, status__in=[ReleaseStatus.OFFERED, ReleaseStatus.APPLYING])
     )
-    node = Q(node__operation__isnull=False) | Q(node__server_id="", node__servers_asked__gt=0)
+    node = Q(node__operation__isnull=False) | Q(
+        node__server_id="", node__servers_asked__gt=0, node__state__in=servers.MAY_HAVE_SERVER
+    )
     ends = Q(state__in=[*_ENDING, EnvironmentState.STARTING])
     due = Q(retry_at__isnull=True) | Q(retry_at__lte=now)
     return list(

@@ -7,6 +7,7 @@ that never came to run goes, so that another one can be made) and `delete`.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,7 @@ from providers.errors import (
     CapacityUnavailable,
     NotFound,
     OperationFailed,
+    OutcomeUnknown,
     ProviderError,
     RateLimited,
     Unavailable,
@@ -41,8 +43,10 @@ MOST_SERVERS = 3
 """How many servers are made for one node, if each fails to come up; then the node has failed."""
 CREATE, DISCARD, DELETE = "create", "discard", "delete"
 _PAUSES = {CapacityUnavailable.code: attempts.CAPACITY_PAUSE_SECONDS}
+Step = Callable[[Lease, Environment, Node, ComputeProvider], None]
 # The row's own word counts from here on, not what became of its server's making.
 _SPEAKS_FOR_ITSELF = frozenset({NodeState.BOOTING, NodeState.ENROLLED, NodeState.READY, NodeState.UNREACHABLE})
+MAY_HAVE_SERVER = frozenset({NodeState.CREATING, *_SPEAKS_FOR_ITSELF})
 COULD_NOT_ASK = (Unavailable, RateLimited, AuthFailed, AccountPaused)
 """Of an operation nothing is learnt by these: it goes on, and is asked for again."""
 
@@ -60,6 +64,14 @@ def needs_exchange(node: Node) -> bool:
     if node.state in (NodeState.REQUESTED, NodeState.CREATING, NodeState.DELETING):
         return True
     return node.state in _SPEAKS_FOR_ITSELF and (node.operation is not None or not node.server_id)
+
+
+def is_refused(node: Node) -> bool:
+    """Whether the provider has made nothing for this node, and is to be asked again for a release that waits alone."""
+    if node.state == NodeState.REQUESTED:
+        return True
+    refused = node.fault is not None and node.fault["code"] != OutcomeUnknown.code
+    return node.state == NodeState.CREATING and refused and node.operation is None and not node.server_id
 
 
 def drive(environment: Environment, node: Node) -> Node:
@@ -84,7 +96,7 @@ def give_back(environment: Environment, node: Node) -> bool:
     return node.state == NodeState.DELETED
 
 
-def _exchange(lease: Lease, environment: Environment, step: Any) -> None:
+def _exchange(lease: Lease, environment: Environment, step: Step) -> None:
     node: Node = lease.row
     try:
         step(lease, environment, node, accounts.provider_of(node.account))

@@ -11,11 +11,12 @@ from django.db import transaction
 from providers.ports import Capabilities, Catalogue, Size
 from timeline import events
 
+from .. import nudges
 from ..domain.states import NodeState
 from ..errors import DeploymentError, InvalidValue
 from ..models import Environment, Node
 from ..selectors import provider_accounts
-from . import accounts, volumes
+from . import accounts, attempts, servers, volumes
 
 By = Mapping[str, str]
 
@@ -142,6 +143,16 @@ def move(*, environment: Environment, to: Site, by: By) -> Environment:
         row.account, row.location, row.size = to.account, to.location, to.size
         row.save(update_fields=["account", "location", "size"])
         told = {"was": was, "account": to.account, "location": to.location, "size": to.size}
+        _try_anew(row)
         subject = ("environment", row.pk)
         events.record(**row.event_place(), subject=subject, kind="environment:moved", by=by, data=told)
     return row
+
+
+def _try_anew(environment: Environment) -> None:
+    """A release that waits for what could not be had there is tried here at once."""
+    node = Node.objects.filter(environments=environment).first()
+    if node is not None and servers.is_refused(node):
+        attempts.forgive(node)
+    Environment.objects.filter(pk=environment.pk).update(retry_at=None)
+    nudges.advance(environment.pk)

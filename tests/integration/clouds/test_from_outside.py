@@ -430,6 +430,33 @@ def test_a_lost_node_does_not_hold_up_a_stop(world: World, environment: Environm
     assert environment.orders.get().status == "done"
 
 
+def test_nobody_is_asked_for_a_server_that_no_release_waits_for(world: World, environment: Environment) -> None:
+    world.harness.refuse("capacity", "create_server")
+    release = world.release(environment)
+    world.advance(environment)
+    releases.cancel(release=release, by=BY)
+    for _ in range(5):
+        world.wait(400)
+        world.advance(environment)
+    assert world.servers(environment) == []
+    world.live(environment, world.release(environment))
+
+
+def test_another_site_is_tried_at_once_where_capacity_was_missing(world: World, environment: Environment) -> None:
+    world.harness.refuse("capacity", "create_server", times=3)
+    release = world.release(environment)
+    for _ in range(3):
+        world.advance(environment)
+        world.pass_time(environment)
+    assert world.waiting(release)["code"] == "provider.capacity"
+    site = sites.choose(account=ACCOUNT, location=world.harness.other_location, size=world.harness.size)
+    sites.move(environment=environment, to=site, by=BY)
+    world.advance(environment)
+    (server,) = world.cloud().servers.values()
+    assert server.location == world.harness.other_location
+    world.live(environment, release)
+
+
 def test_a_release_cancelled_while_it_waits_leaves_the_node_for_the_next_one(
     world: World, environment: Environment
 ) -> None:
