@@ -33,8 +33,8 @@ LONGEST_PAUSE_SECONDS = 300.0
 # A row that only an operator's check can help is looked at this often, in case the check's own nudge was lost.
 _PAUSED_SECONDS = 300.0
 MOST_FAILURES = 20
-"""In a row, about an hour: then a release that waits for it fails. Missing capacity and a paused account are waited for
-without end, as they are told."""
+"""In a row, about an hour: then a release that waits for it fails. Missing capacity, a rate limit and a paused account
+are waited for without end, as they are told."""
 
 Fault = ProviderError | DeploymentError
 
@@ -142,7 +142,7 @@ def pause_seconds(fault: Fault, failures: int) -> float:
         return _PAUSED_SECONDS
     pause = doubled(CAPACITY_PAUSE_SECONDS if retry is Retry.LATER else FIRST_PAUSE_SECONDS, failures)
     if isinstance(fault, RateLimited) and fault.retry_after_seconds:
-        pause = fault.retry_after_seconds
+        pause = max(pause, fault.retry_after_seconds)
     if retry is Retry.RECONCILE:
         pause = max(pause, SETTLE_WINDOW_SECONDS)
     return pause * random.uniform(1.0, 1.2)  # noqa: S311 - spreads load, hides nothing
@@ -179,7 +179,7 @@ def is_final(fault: Fault, failures: int) -> bool:
         return False
     if not fault.retryable:
         return True
-    waits = isinstance(fault, ProviderError) and fault.retry is Retry.LATER
+    waits = isinstance(fault, RateLimited) or (isinstance(fault, ProviderError) and fault.retry is Retry.LATER)
     return not waits and failures >= MOST_FAILURES
 
 
