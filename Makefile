@@ -55,6 +55,12 @@ vm-bench: ## From asking for a machine to an enrolled node, beside the barest ma
 	@scripts/setup.sh
 	@exec $(BIN)/python -m scripts.vm.bench $(ARGS)
 
+.PHONY: nightly
+nightly: ## What is too long for each run: 200,000 inputs by the mutator and 20,000 by Hypothesis at the Compose door
+	@scripts/setup.sh
+	@SAM_FUZZ_INPUTS=200000 SAM_FUZZ_EXAMPLES=20000 SAM_FUZZ_SEED=$$(date +%j) \
+		$(BIN)/python -m pytest -q --timeout 3600 tests/unit/domain/test_hostile.py $(ARGS)
+
 .PHONY: golden
 golden: ## Write the golden files anew; look at the difference before you commit it
 	@scripts/setup.sh
