@@ -29,10 +29,7 @@ class NameTaken(AgentsError):
         self.noun, self.name = noun, name
 
     def __str__(self) -> str:
-        return (
-            f"There is a {self.noun} {self.name!r} already, or one whose registry namespace would be the same. "
-            "Choose another name."
-        )
+        return f"The name {self.name!r} is taken by another {self.noun}. Choose another one."
 
 
 class UnknownScope(AgentsError):

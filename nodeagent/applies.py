@@ -321,7 +321,7 @@ class Apply:
         record.timings_ms["revert"] = round((time.monotonic() - began) * 1000)
         outcome = dataclasses.replace(
             draft,
-            summary=f"{draft.summary} {after}".strip()[:4000],
+            summary=f"{_sentence(draft.summary)} {after}".strip()[:4000],
             finished_at=int(time.time()),
             timings_ms={**draft.timings_ms, **record.timings_ms},
         )
@@ -340,6 +340,11 @@ class Apply:
             way.wait(way.watch.is_good)
             return f"Release {self._serving.seq} serves."
         return f"Release {self._serving.seq} is current and not healthy."
+
+
+def _sentence(text: str) -> str:
+    """With a full stop, which what Docker says lacks."""
+    return text if text.rstrip().endswith((".", "!", "?")) or not text.strip() else f"{text.rstrip()}."
 
 
 def bring_back(hands: Hands, way: Convergence, bundle: Bundle, redactor: Redactor) -> None:

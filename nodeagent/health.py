@@ -50,9 +50,9 @@ def judge(service: Service, container: Container | None, answered: bool | None, 
     if container.state == "created":
         return Verdict("waiting", "starting")
     if container.restarts > restarts_before or container.state == "restarting":
-        return Verdict(
-            "bad", "restarting", f"{service.name} ended with exit code {container.exit_code} and was restarted"
-        )
+        # Once it runs again, Docker no longer tells how it ended.
+        how = "" if container.exit_code is None else f" with exit code {container.exit_code}"
+        return Verdict("bad", "restarting", f"{service.name} ended{how} and was restarted")
     if not container.is_up:
         return Verdict("bad", "exited", _ended(service, container))
     if service.http is not None:

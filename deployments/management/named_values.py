@@ -30,7 +30,7 @@ class NamedValueCommand(OperatorCommand):
         if sys.stdin.isatty():
             self.stderr.write("The value is what you type now, line ends included; Ctrl-D ends it.")
         # One byte beyond the limit is enough to be refused for; the rest of an endless input is not read.
-        value = sys.stdin.buffer.read(values.MAX_BYTES + 1)
+        value = sys.stdin.buffer.read(values.MAX_BYTES + 1)  # one more tells that it is too long
         row, warnings = values.set_value(
             environment=environment, kind=self.kind, name=options["name"], value=value, by=by_operator()
         )

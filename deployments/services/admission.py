@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from registry.ports import Wanted
 
 from ..domain import images, manifest, references
 from ..domain import policy as policy_rules
+from ..domain.compose.findings import MORE
 from ..domain.manifest import Manifest
 from ..domain.problems import Places, Problem
 from ..errors import InvalidSubmission
@@ -36,23 +37,34 @@ def admit(environment: Environment, parsed: Any, *, missing_is_fault: bool, is_n
     Images are looked up only when nothing else is wrong with where they come from: a foreign image is refused with the
     same words whether it exists or not.
     """
-    if parsed.manifest is None:
+    judged = parsed.manifest or parsed.outline
+    if judged is None:
         raise InvalidSubmission(parsed.problems)
-    policy = policies.of(environment)
-    problems = list(policy_rules.check(parsed.manifest, policy, parsed.places))
+    problems = list(policy_rules.check(judged, policies.of(environment), parsed.places))
     if is_new:
-        problems += storage_rules.problems(environment, parsed.manifest, parsed.places)
+        problems += storage_rules.problems(environment, judged, parsed.places)
     if missing_is_fault:
-        problems += _missing_references(environment, parsed.manifest, parsed.places)
+        problems += _missing_references(environment, judged, parsed.places)
     refused = {problem.pointer for problem in problems}
-    wanted = {pointer: image for pointer, image in manifest.images(parsed.manifest).items() if pointer not in refused}
+    wanted = {pointer: image for pointer, image in manifest.images(judged).items() if pointer not in refused}
     digests, unresolved = _resolve(wanted, parsed.places)
-    problems += unresolved
-    if problems:
-        raise InvalidSubmission(
-            sorted(problems, key=lambda problem: (problem.line or 0, problem.column or 0, problem.pointer))
-        )
+    found = sorted([*problems, *unresolved], key=_place)
+    if parsed.manifest is None:
+        raise InvalidSubmission(_merged(parsed.problems, found))
+    if found:
+        raise InvalidSubmission(found)
     return Admitted(manifest.pin(parsed.manifest, digests), tuple(parsed.warnings))
+
+
+def _place(problem: Problem) -> tuple[int, int, str]:
+    return problem.line or 0, problem.column or 0, problem.pointer
+
+
+def _merged(of_the_document: Sequence[Problem], of_the_environment: Sequence[Problem]) -> list[Problem]:
+    """All of them in the order of the document; what says that there are more stays last."""
+    more = [problem for problem in of_the_document if problem.code == MORE]
+    rest = [problem for problem in of_the_document if problem.code != MORE]
+    return [*sorted([*rest, *of_the_environment], key=_place), *more]
 
 
 def _missing_references(environment: Environment, manifest_: Manifest, places: Places) -> Iterable[Problem]:

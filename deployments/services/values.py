@@ -44,7 +44,7 @@ def _checked(kind: str, name: str, value: bytes) -> tuple[str, list[str]]:
     if len(value) > MAX_BYTES:
         raise InvalidValue(
             name,
-            f"the value has {len(value)} bytes, at most {MAX_BYTES} are kept",
+            f"the value has more than the {MAX_BYTES} bytes that are kept",
             "Keep files in a volume or the image.",
         )
     try:

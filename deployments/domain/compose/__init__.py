@@ -15,6 +15,8 @@ from deployments.domain.problems import Places, Problem
 class Parsed:
     """What a document came to: a manifest and no problems, or problems and no manifest; warnings either way.
 
+    `outline` holds what could be read of the services of a faulty document (image, environment, limits), so that what
+    the environment would object to is told in the same answer.
     `places` finds line and column of a pointer, for problems that the environment adds later.
     """
 
@@ -22,6 +24,7 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     places: Places = field(default_factory=Places, compare=False)
+    outline: Manifest | None = field(default=None, compare=False)
 
 
 def parse(document: bytes) -> Parsed:
@@ -34,20 +37,21 @@ def parse(document: bytes) -> Parsed:
 
 
 def read(root: Node, reading: Reading) -> Manifest | None:
-    """Apply every rule to a whole tree; a manifest if none found a fault."""
+    """Apply every rule to a whole tree: the manifest, or with errors in the reading an outline of it."""
     reading.walk_again()
     top = table.document(root, reading)
     if top is None:
         return None
     related = relations.Relations(root, top, reading)
     related.check()
-    return None if reading.errors else related.manifest()
+    return related.outline() if reading.errors else related.manifest()
 
 
 def answer(root: Node, reading: Reading, found: Manifest | None, paths: nodes.Paths) -> Parsed:
     """Findings as problems with their places."""
     return Parsed(
-        manifest=found,
+        manifest=None if reading.errors else found,
+        outline=found if reading.errors else None,
         problems=findings.problems(reading.errors, paths, reading.left_out) if reading.errors else (),
         warnings=findings.problems(reading.warnings, paths) if reading.warnings else (),
         places=Places(lambda pointer: nodes.locate(root, pointer)),

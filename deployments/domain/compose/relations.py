@@ -547,10 +547,23 @@ class Relations:
             worker=bool(self.top.get("x-sam-worker")),
         )
 
+    def outline(self) -> Manifest:
+        """What can be judged of a document with errors: the services whose image could be read. Never stored."""
+        return Manifest(
+            services={
+                name: Service(
+                    image=members["image"],
+                    environment=members.get("environment") or {},
+                    resources=_resources(_limits(members)),
+                )
+                for name, members in self.services.items()
+                if members.get("image")
+            }
+        )
+
     def _service(self, name: str, members: Members) -> Service:
         get = members.get
         deploy = get("deploy") or _NOTHING
-        limits = (deploy.get("resources") or _NOTHING).get("limits") or _NOTHING
         found = self.mounts[name]
         order = (deploy.get("update_config") or _NOTHING).get("order")
         return Service(
@@ -561,7 +574,7 @@ class Relations:
             volumes=tuple([Mount(mount.source, mount.target, mount.read_only) for mount in found]) if found else (),
             depends_on={each.name: Dependency(each.condition, each.required) for each in self.dependencies[name]},  # type: ignore[arg-type]
             healthcheck=get("healthcheck"),
-            resources=_resources(limits),
+            resources=_resources(_limits(members)),
             update_order=order or ("stop-first" if _writable(found) else "start-first"),
             restart="no" if self.is_job(name) else "unless-stopped",
             user=get("user"),
@@ -614,6 +627,11 @@ def _declared_route(members: Members) -> Route:
 def _route_path(members: Members) -> str:
     path: str = members.get("path", "/")
     return mounts.stripped(path)
+
+
+def _limits(members: Members) -> Members | dict[str, Any]:
+    deploy = members.get("deploy") or _NOTHING
+    return (deploy.get("resources") or _NOTHING).get("limits") or _NOTHING
 
 
 def _resources(limits: dict[str, Any]) -> Resources:

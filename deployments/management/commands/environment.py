@@ -78,7 +78,8 @@ class Command(OperatorCommand):
 
     def gate(self, options: Options) -> Answer:
         environment = environments.named(options["environment"])
-        names: list[str] | None = options["profile"]
+        # A gate that is opened without naming profiles is open to all of them; closing forgets none.
+        names: list[str] | None = options["profile"] or ([] if options["gate"] == "open" else None)
         fresh = [
             name for name in names or () if profiles.ensure(project=environment.project, name=name, by=by_operator())[1]
         ]

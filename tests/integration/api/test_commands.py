@@ -265,3 +265,15 @@ def test_operators_are_named_in_what_they_did(run: Run, environment: Environment
     values.set_value(environment=environment, kind="variable", name="A", value=b"b", by=BY)
     run("variable", "set", "shop/production", "A", stdin=b"c")
     assert NamedValue.objects.get().set_by["operator"].endswith("(manage.py)")
+
+
+def test_a_gate_opened_without_naming_profiles_is_open_to_all(run: Any, environment: Environment) -> None:
+    run("environment", "gate", "shop/production", "open", "--profile", "reviewer")
+    environment.refresh_from_db()
+    assert environment.admitted_profiles == ["reviewer"]
+    run("environment", "gate", "shop/production", "closed")
+    environment.refresh_from_db()
+    assert environment.admitted_profiles == ["reviewer"]
+    run("environment", "gate", "shop/production", "open")
+    environment.refresh_from_db()
+    assert environment.admitted_profiles == [] and environment.gate_open

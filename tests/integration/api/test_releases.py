@@ -301,3 +301,23 @@ def test_a_call_that_takes_no_body_refuses_one_and_does_nothing(caller: Caller, 
     refused = assert_problem(caller.post(f"/environments/production/{path}", {"ttl": 60}), 422, "submission.invalid")
     assert refused["problems"][0]["pointer"] == "/ttl"
     assert Release.objects.get().status != ReleaseStatus.CANCELLED
+
+
+def test_faults_of_the_file_and_of_the_environment_come_in_one_answer(caller: Caller, environment: Environment) -> None:
+    document = """\
+services:
+  web:
+    image: elsewhere.example/shop/web:1
+    privileged: true
+    ports: ["3000"]
+    environment: {KEY: "${UNSET}"}
+  worker:
+    image: not a reference
+    deploy: {resources: {limits: {memory: 900G}}}
+"""
+    answer = caller.submit("production", document)
+    assert answer.status_code == 422
+    found = {(problem["code"], problem["line"]) for problem in answer.json()["problems"]}
+    assert {("image.outside_namespace", 3), ("compose.privileged", 4), ("reference.unset", 6)} <= found
+    places = [(problem["line"], problem["column"]) for problem in answer.json()["problems"]]
+    assert places == sorted(places)

@@ -48,7 +48,7 @@ def test_a_ciphertext_moved_to_another_place_does_not_open(environment: Environm
         ("X", b"abc", "under 4 characters"),
         ("X", b"abc\0def", "NUL"),
         ("X", b"\xff\xfe----", "not UTF-8"),
-        ("X", b"x" * (32 * 1024 + 1), "at most 32768"),
+        ("X", b"x" * (32 * 1024 + 1), "more than the 32768"),
     ],
 )
 def test_what_cannot_be_a_secret_is_refused_with_the_reason(
