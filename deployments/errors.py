@@ -31,6 +31,17 @@ class NotFound(DeploymentError):
         return f"There is no {self.noun} {self.name} that you may see. Lists show what there is."
 
 
+class UnknownService(DeploymentError):
+    code, status = "service.unknown", 404
+
+    def __init__(self, environment: object, service: str, known: Sequence[str]):
+        self.environment, self.service, self.known = environment, service, known
+
+    def __str__(self) -> str:
+        there_are = f"its services are {', '.join(self.known)}" if self.known else "nothing of it runs"
+        return f"{self.environment} runs no service {self.service}; {there_are}. Ask without `service` for all lines."
+
+
 class EnvironmentNotActive(DeploymentError):
     code = "environment.not_active"
 

@@ -13,8 +13,10 @@ from nodeagent.wire.logs import LogAnswer
 from nodeagent.wire.redaction import Redactor
 
 from .. import wakeups
-from ..errors import NodeUnavailable
+from ..domain.states import RELEASE_PENDING, ReleaseStatus
+from ..errors import NodeUnavailable, UnknownService
 from ..models import Environment, LogQuery, Node
+from ..selectors import manifests
 from . import values
 
 MAX_LINES = 1000
@@ -24,7 +26,12 @@ _KEPT_SECONDS = 120
 def ask(
     *, environment: Environment, service: str = "", since: str = "", limit: int = 100, cursor: str = ""
 ) -> LogQuery:
-    """Put a question to the environment's node. Raises NodeUnavailable where there is none."""
+    """Put a question to the environment's node. Raises NodeUnavailable where there is none.
+
+    Raises UnknownService for a name that no release which may run has: a typo is not a silent app.
+    """
+    if service and service not in (known := _services(environment)):
+        raise UnknownService(environment, service, known)
     with transaction.atomic():
         node = environment.node
         if node is None:
@@ -34,6 +41,12 @@ def ask(
         )
         wakeups.notify(f"node:{node.pk}")
     return query
+
+
+def _services(environment: Environment) -> list[str]:
+    """Of the live release and those that are with the node or behind it."""
+    rows = environment.releases.filter(status__in=[ReleaseStatus.LIVE, ReleaseStatus.UNKNOWN, *RELEASE_PENDING])
+    return sorted({name for row in rows.order_by("-sequence")[:5] for name in manifests.of(row).services})
 
 
 def take(node: Node, environment_id: UUID, answer: LogAnswer) -> None:

@@ -121,8 +121,19 @@ def answered(answer: dict[str, Any]) -> Callable[[], None]:
     return store
 
 
+def test_a_service_that_nothing_has_is_refused_by_name_and_no_node_is_asked(
+    caller: Caller, environment: Environment
+) -> None:
+    placed(environment)
+    accepted(environment)
+    (response,) = run(get(caller, f"{LOGS}?service=wbe"))
+    assert "its services are web" in assert_problem(response, 404, "service.unknown")["detail"]
+    assert not LogQuery.objects.exists()
+
+
 def test_logs_are_the_nodes_answer(caller: Caller, environment: Environment) -> None:
     placed(environment)
+    accepted(environment)
     line = {"at": "2030-01-01T00:00:00Z", "service": "web", "stream": "stdout", "text": "hello"}
     answer = {"lines": [line], "next": "c1", "error": ""}
     response, _ = run(get(caller, f"{LOGS}?service=web&limit=5"), after(1.0, answered(answer)))
