@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from . import health
 from .bundles import Bundle, Service
 from .containers import Container, Engine
 from .wire.heartbeat import ServiceObserved
@@ -25,9 +26,13 @@ def gather(
     """Evidence of every service of the bundle. Logs are redacted before they are cut, or half a value could stay."""
 
     def one(service: Service) -> ServiceEvidence:
-        container, meaning = containers.get(service.name), meanings.get(service.name, "missing")
+        container = containers.get(service.name)
         if container is None:
-            return ServiceEvidence("missing", "none", meaning, None, 0, service.digest, "", "")
+            return ServiceEvidence("missing", "none", "missing", None, 0, service.digest, "", "")
+        # One that the apply did not wait for (it is as before, or its turn had not come) is judged by its looks.
+        meaning = meanings.get(service.name, "missing")
+        if meaning == "missing":
+            meaning = health.judge(service, container, None).meaning
         tail = log_tail(engine, container, redact) if with_logs else ""
         return of_container(engine, service, container, meaning, tail)
 
