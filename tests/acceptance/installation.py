@@ -48,8 +48,8 @@ class Installation:
         return Path(self.facts["node_state_dir"])
 
     def pid(self, name: str) -> int:
-        """The pid of a supervised process as up.json says now."""
-        return int(json.loads((self.state / "up.json").read_text())["pids"][name])
+        """The pid of a supervised process as up.json says now; 0 in the moments in which it does not run."""
+        return int(json.loads((self.state / "up.json").read_text())["pids"].get(name, 0))
 
     def operate(self, *words: str, given: bytes = b"", check: bool = True) -> dict[str, Any]:
         """An operator command with --json; answers the object on its last line."""

@@ -144,8 +144,9 @@ def test_progress_that_a_heartbeat_reports_moves_the_deadline_but_never_into_the
 
 
 def test_questions_for_log_lines_are_passed_on_until_they_are_answered(
-    node: SimulatedNode, keyset: Keyset, environment: Environment
+    node: SimulatedNode, keyset: Keyset, environment: Environment, offer: Callable[..., Release]
 ) -> None:
+    offer()
     environment.refresh_from_db()
     query = logs.ask(environment=environment, service="web", limit=5)
     (asked,) = reply_of(node.beat(), keyset).log_requests
