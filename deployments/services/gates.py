@@ -16,6 +16,11 @@ def check(environment: Environment, principal: Principal) -> None:
     """
     if environment.state != EnvironmentState.ACTIVE:
         raise EnvironmentNotActive(environment, environment.state)
+    check_admitted(environment, principal)
+
+
+def check_admitted(environment: Environment, principal: Principal) -> None:
+    """Whether the gate lets this caller act, whatever the state. Raises GateClosed, ProfileNotAdmitted."""
     if principal.operator:
         return
     if not environment.gate_open:

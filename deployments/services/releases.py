@@ -187,11 +187,14 @@ def end(
     return moved
 
 
-def cancel(*, release: Release, by: By) -> Release:
+def cancel(*, release: Release, by: By, principal: Principal | None = None) -> Release:
     """End a release that is not live yet. What its node has begun is reverted there, and the node's receipt ends it.
 
-    Raises AlreadySettled.
+    `principal` is the agent that asks: a closed gate is closed for this too. Raises GateClosed, ProfileNotAdmitted,
+    AlreadySettled.
     """
+    if principal is not None:
+        gates.check_admitted(release.environment, principal)
     with transaction.atomic():
         row = Release.objects.select_for_update(of=("self",)).select_related("environment").get(pk=release.pk)
         if row.status in RELEASE_SETTLED:

@@ -321,3 +321,11 @@ services:
     assert {("image.outside_namespace", 3), ("compose.privileged", 4), ("reference.unset", 6)} <= found
     places = [(problem["line"], problem["column"]) for problem in answer.json()["problems"]]
     assert places == sorted(places)
+
+
+def test_a_closed_gate_is_closed_for_cancelling_too(caller: Caller, environment: Environment) -> None:
+    release = accepted(environment)
+    environments.set_gate(environment=environment, is_open=False, by={"operator": "tests"})
+    assert_problem(caller.post(f"/environments/production/releases/{release.sequence}/cancel/"), 403, "gate.closed")
+    environments.set_gate(environment=environment, is_open=True, by={"operator": "tests"})
+    assert caller.post(f"/environments/production/releases/{release.sequence}/cancel/").status_code == 200

@@ -177,7 +177,7 @@ class ReleaseCancel(AgentView):
         operation_id="cancel_release",
         parameters=[docs.IDEMPOTENCY_KEY],
         request=None,
-        responses=docs.answers({200: shapes.Release}, 400, 404, 409, 413, 415, 422),
+        responses=docs.answers({200: shapes.Release}, 400, 403, 404, 409, 413, 415, 422),
     )
     @idempotent()
     def post(self, request: Request, slug: str, sequence: str) -> Response:
@@ -186,7 +186,7 @@ class ReleaseCancel(AgentView):
         release = self.release(slug, sequence)
         self.no_parameters()
         bodies.read(request, bodies.Nothing)
-        releases.cancel(release=release, by=self.principal.as_by())
+        releases.cancel(release=release, by=self.principal.as_by(), principal=self.principal)
         return Stored(selected.represent(Release.objects.get(pk=release.pk)), status=200)
 
 
