@@ -159,7 +159,7 @@ _REFUSED: Final = (
     ("credential_spec", "It works on Windows only.", "Remove it.", "credential_spec: {file: spec.json}"),
     ("use_api_socket", "The engine's socket owns the host.", "Remove it.", "use_api_socket: true"),
     ("provider", "Programs of the host are not run for a service.", "Remove it.", "provider: {type: cloud}"),
-    ("models", "Models are not served by nodes.", "Call a model over the network.", "models: [llm]"),
+    ("models", "Models are not served by nodes.", "Call a model over the network.", "models: [small]"),
     ("volumes_from", "Mounts are declared where they are used.", "List the volumes under `volumes`.",
      "volumes_from: [db]"),
     ("volume_driver", "Volumes come from the environment's provider.", "Remove it.", "volume_driver: local"),
@@ -342,7 +342,7 @@ TOP: Final[tuple[Row, ...]] = (
              code="compose.top_secrets"),
     rejected("include", "Other files do not come along.", "include: [other.yaml]", hint="Write it out in this file.",
              code="compose.include"),
-    rejected("models", "Models are not served by nodes.", "models: {llm: {model: x}}",
+    rejected("models", "Models are not served by nodes.", "models: {small: {model: x}}",
              hint="Call a model over the network.", code="compose.top_models"),
 )  # fmt: skip
 
